@@ -1,0 +1,187 @@
+//! The event as it is stored: a CloudEvents 1.0 event in the NATS binding's binary mode,
+//! attributes in `ce-*` headers, the JSON data as payload.
+
+use bytes::Bytes;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::channel::Channel;
+use crate::subject;
+use crate::token::Tenant;
+
+/// The names of the headers that carry an event's attributes.
+pub mod header {
+    pub const SPEC_VERSION: &str = "ce-specversion";
+    pub const ID: &str = "ce-id";
+    pub const SOURCE: &str = "ce-source";
+    pub const TYPE: &str = "ce-type";
+    pub const TIME: &str = "ce-time";
+    pub const CORRELATION: &str = "ce-correlationid";
+    pub const CAUSATION: &str = "ce-causationid";
+    pub const CONTENT_TYPE: &str = "content-type";
+    pub const CHANNELS: &str = "tl-channels";
+    pub const VERSION: &str = "tl-version";
+    /// Present, with the value `critical`, on events that go before all others.
+    pub const DELIVERY: &str = "tl-delivery";
+    pub const MESSAGE_ID: &str = "Nats-Msg-Id";
+}
+
+const CRITICAL: &str = "critical";
+
+/// Headers by name, however the transport keeps them.
+pub trait Headers {
+    fn get(&self, name: &str) -> Option<&str>;
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Envelope {
+    pub id: String,
+    /// Who observed or decided it, unique together with `id` (CloudEvents).
+    pub source: String,
+    pub event_type: String,
+    /// Version of the type's schema.
+    pub version: u16,
+    pub time: OffsetDateTime,
+    pub tenant: Tenant,
+    pub channels: Vec<Channel>,
+    pub critical: bool,
+    pub correlation_id: Option<String>,
+    pub causation_id: Option<String>,
+    /// A JSON object.
+    pub data: Bytes,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    #[error("the header {0} is missing")]
+    Missing(&'static str),
+    #[error("the header {0} is malformed")]
+    Malformed(&'static str),
+    #[error("the subject names no tenant")]
+    Subject,
+}
+
+impl Envelope {
+    /// The headers of the stored message, without the message id, which only the writer knows.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = vec![
+            (header::SPEC_VERSION, "1.0".to_owned()),
+            (header::ID, self.id.clone()),
+            (header::SOURCE, self.source.clone()),
+            (header::TYPE, self.event_type.clone()),
+            (header::TIME, rfc3339(self.time)),
+            (header::CONTENT_TYPE, "application/json".to_owned()),
+            (header::VERSION, self.version.to_string()),
+            (header::CHANNELS, join(&self.channels)),
+        ];
+        if self.critical {
+            headers.push((header::DELIVERY, CRITICAL.to_owned()));
+        }
+        let optional =
+            [(header::CORRELATION, &self.correlation_id), (header::CAUSATION, &self.causation_id)];
+        headers.extend(optional.into_iter().filter_map(|(n, v)| Some((n, v.clone()?))));
+        headers
+    }
+
+    /// Reads a stored or ephemeral message back.
+    pub fn from_message(
+        subject: &str,
+        headers: &impl Headers,
+        data: Bytes,
+    ) -> Result<Self, Unreadable> {
+        let required = |name| headers.get(name).ok_or(Unreadable::Missing(name));
+        let version = headers.get(header::VERSION).unwrap_or("1");
+        Ok(Self {
+            id: required(header::ID)?.to_owned(),
+            source: required(header::SOURCE)?.to_owned(),
+            event_type: required(header::TYPE)?.to_owned(),
+            version: version.parse().map_err(|_| Unreadable::Malformed(header::VERSION))?,
+            time: parse_rfc3339(required(header::TIME)?)
+                .ok_or(Unreadable::Malformed(header::TIME))?,
+            tenant: subject::tenant_of(subject).map_err(|_| Unreadable::Subject)?,
+            channels: split(required(header::CHANNELS)?)?,
+            critical: headers.get(header::DELIVERY) == Some(CRITICAL),
+            correlation_id: headers.get(header::CORRELATION).map(str::to_owned),
+            causation_id: headers.get(header::CAUSATION).map(str::to_owned),
+            data,
+        })
+    }
+}
+
+fn join(channels: &[Channel]) -> String {
+    channels.iter().map(Channel::as_str).collect::<Vec<_>>().join(",")
+}
+
+/// The channels of the `tl-channels` header.
+pub fn split(channels: &str) -> Result<Vec<Channel>, Unreadable> {
+    channels
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(|name| Channel::parse(name).map_err(|_| Unreadable::Malformed(header::CHANNELS)))
+        .collect()
+}
+
+/// RFC 3339 with milliseconds and `Z`, as JavaScript's `toISOString` writes it.
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    let t = time.to_offset(time::UtcOffset::UTC);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        t.year(),
+        u8::from(t.month()),
+        t.day(),
+        t.hour(),
+        t.minute(),
+        t.second(),
+        t.millisecond()
+    )
+}
+
+pub fn parse_rfc3339(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    struct Map(HashMap<&'static str, String>);
+
+    impl Headers for Map {
+        fn get(&self, name: &str) -> Option<&str> {
+            self.0.get(name).map(String::as_str)
+        }
+    }
+
+    fn envelope() -> Envelope {
+        Envelope {
+            id: "CA42:3".into(),
+            source: "acme-twilio".into(),
+            event_type: "call.update".into(),
+            version: 1,
+            time: parse_rfc3339("2026-01-02T03:04:05.678Z").unwrap(),
+            tenant: Tenant::parse("acme").unwrap(),
+            channels: split("calls,call:CA42").unwrap(),
+            critical: true,
+            correlation_id: None,
+            causation_id: Some("c1".into()),
+            data: Bytes::from_static(b"{}"),
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_read_back() {
+        let headers = Map(envelope().headers().into_iter().collect());
+        let back = Envelope::from_message("events.acme.call.CA42.update", &headers, "{}".into());
+        assert_eq!(back.unwrap(), envelope());
+    }
+
+    #[test]
+    fn a_missing_attribute_is_named() {
+        let mut headers = Map(envelope().headers().into_iter().collect());
+        headers.0.remove(header::ID);
+        let back = Envelope::from_message("events.acme.call.CA42.update", &headers, "{}".into());
+        assert_eq!(back.unwrap_err(), Unreadable::Missing(header::ID));
+    }
+}

@@ -1,0 +1,24 @@
+//! The pure core of Throughline: events, subjects, channels, positions, cursors, the catalogue and provider mappers.
+//!
+//! Nothing here does I/O, reads a clock or makes randomness; the manifest lists nothing that could.
+
+pub mod catalogue;
+pub mod channel;
+pub mod cursor;
+pub mod envelope;
+pub mod identity;
+pub mod position;
+pub mod providers;
+pub mod replay;
+pub mod signatures;
+pub mod stream;
+pub mod subject;
+pub mod token;
+
+pub use channel::Channel;
+pub use envelope::Envelope;
+pub use identity::{Identity, Role};
+pub use position::Position;
+pub use stream::StreamId;
+pub use subject::{Address, Subject};
+pub use token::{EntityToken, Tenant, Token};

@@ -1,0 +1,82 @@
+//! The questions that the read side answers over `replay.request.<tenant>.<question>`, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::stream;
+
+/// Per stream, in the order of [`crate::StreamId::ALL`].
+pub type Sequences = [u64; stream::COUNT];
+
+/// `refs`: where a tenant's events of some channels stand in the log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RefsRequest {
+    pub channels: Vec<ChannelRange>,
+    /// Nothing beyond these sequences.
+    pub upto: Sequences,
+    pub limit: usize,
+    /// From the newest backwards instead of from the oldest forwards.
+    #[serde(default)]
+    pub newest_first: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChannelRange {
+    pub channel: String,
+    /// Only what comes after these sequences.
+    pub after: Sequences,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RefsAnswer {
+    /// Merged by stored time (then stream and sequence); in the log's order within one stream. Each event once.
+    pub refs: Vec<EventRef>,
+    /// Whether there is more before `upto`.
+    pub more: bool,
+    /// Channels that had events behind their `after` which retention has removed: those cannot be given any more.
+    pub removed: Vec<RemovedChannel>,
+    /// How far the answering node has indexed; beyond it nothing is known.
+    pub head: Sequences,
+    /// The oldest sequences that are still stored.
+    pub first: Sequences,
+}
+
+/// One event's place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EventRef {
+    /// Index of the stream in [`crate::StreamId::ALL`].
+    #[serde(rename = "s")]
+    pub stream: u8,
+    #[serde(rename = "q")]
+    pub sequence: u64,
+    /// Stored time in Unix milliseconds.
+    #[serde(rename = "t")]
+    pub stored_at: i64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RemovedChannel {
+    pub channel: String,
+    /// Highest sequence of the channel's events that retention has removed.
+    pub highest: Sequences,
+}
+
+/// `at`: the position that the log had at a moment.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AtRequest {
+    /// Unix milliseconds.
+    pub at: i64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AtAnswer {
+    /// The last sequences stored at or before that moment.
+    pub sequences: Sequences,
+}
+
+/// Every answer: what was asked, or why not.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer<T> {
+    Ok(T),
+    Refused { code: String, message: String },
+}

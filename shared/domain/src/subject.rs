@@ -1,0 +1,162 @@
+//! The only place that writes or reads the subjects of events.
+//!
+//! `events.<tenant>.<category>.<entity>.<name>`; an [`Address`] gives a subject and the guard that covers it
+//! together, because a guard that does not cover its subject is accepted by the server and protects nothing.
+
+use std::fmt;
+
+use crate::token::{EntityToken, InvalidToken, Tenant, Token};
+
+const STORED: &str = "events";
+const EPHEMERAL: &str = "live";
+
+/// One entity of one tenant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Address {
+    tenant: Tenant,
+    category: Token,
+    entity: EntityToken,
+}
+
+impl Address {
+    pub fn new(tenant: &Tenant, category: &Token, entity: &EntityToken) -> Self {
+        Self { tenant: tenant.clone(), category: category.clone(), entity: entity.clone() }
+    }
+
+    /// The subject of a stored event of this entity.
+    pub fn event(&self, name: &Token) -> Subject {
+        self.subject(STORED, name)
+    }
+
+    /// The subject of an ephemeral event of this entity, which no stream binds.
+    pub fn ephemeral(&self, name: &Token) -> Subject {
+        self.subject(EPHEMERAL, name)
+    }
+
+    /// Covers every stored event of this entity; used with the expected last sequence.
+    pub fn guard(&self) -> String {
+        format!("{STORED}.{}.{}.{}.>", self.tenant, self.category, self.entity)
+    }
+
+    fn subject(&self, root: &str, name: &Token) -> Subject {
+        Subject {
+            text: format!("{root}.{}.{}.{}.{name}", self.tenant, self.category, self.entity),
+            address: self.clone(),
+            name: name.clone(),
+        }
+    }
+
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    pub fn category(&self) -> &Token {
+        &self.category
+    }
+
+    pub fn entity(&self) -> &EntityToken {
+        &self.entity
+    }
+}
+
+/// The subject of one event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subject {
+    text: String,
+    address: Address,
+    name: Token,
+}
+
+impl Subject {
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub fn name(&self) -> &Token {
+        &self.name
+    }
+
+    pub fn is_stored(&self) -> bool {
+        self.text.starts_with("events.")
+    }
+
+    pub fn parse(text: &str) -> Result<Self, InvalidToken> {
+        let mut parts = text.split('.');
+        let mut next = || parts.next().ok_or(InvalidToken);
+        let root = next()?;
+        let address = Address {
+            tenant: Tenant::parse(next()?)?,
+            category: Token::parse(next()?)?,
+            entity: EntityToken::parse(next()?)?,
+        };
+        let name = Token::parse(next()?)?;
+        if parts.next().is_some() || ![STORED, EPHEMERAL].contains(&root) {
+            return Err(InvalidToken);
+        }
+        Ok(Self { text: text.to_owned(), address, name })
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What one tenant's ephemeral events match; `None` stands for every tenant.
+pub fn ephemeral_filter(tenant: Option<&Tenant>) -> String {
+    format!("{EPHEMERAL}.{}.>", tenant.map_or("*", Tenant::as_str))
+}
+
+/// The tenant of a subject such as `events.<tenant>.…` or `publish.<tenant>.…`.
+pub fn tenant_of(subject: &str) -> Result<Tenant, InvalidToken> {
+    Tenant::parse(subject.split('.').nth(1).unwrap_or_default())
+}
+
+/// Where a refused publication or an unreadable payload of a tenant is kept.
+pub fn quarantine(tenant: &Tenant, origin: &Token) -> String {
+    format!("quarantine.{tenant}.{origin}")
+}
+
+/// Where a team hears which of its publications were refused.
+pub fn rejected_notice(tenant: &Tenant) -> String {
+    format!("publish.{tenant}.rejected")
+}
+
+/// Where the read side answers questions about a tenant's log.
+pub fn replay_request(tenant: &Tenant, question: &str) -> String {
+    format!("replay.request.{tenant}.{question}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address() -> Address {
+        Address::new(
+            &Tenant::parse("acme").unwrap(),
+            &Token::parse("call").unwrap(),
+            &EntityToken::from_external("CA42"),
+        )
+    }
+
+    #[test]
+    fn subject_and_guard_of_one_address_belong_together() {
+        let subject = address().event(&Token::parse("update").unwrap());
+        assert_eq!(subject.as_str(), "events.acme.call.CA42.update");
+        assert_eq!(address().guard(), "events.acme.call.CA42.>");
+        assert_eq!(Subject::parse(subject.as_str()).unwrap(), subject);
+    }
+
+    #[test]
+    fn other_shapes_are_refused() {
+        for bad in ["events.acme.call.CA42", "other.a.b.c.d", "events.a.b.c.d.e", "events.*.b.c.d"]
+        {
+            assert!(Subject::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

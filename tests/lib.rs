@@ -1,0 +1,1 @@
+//! Black-box tests of the platform; everything is under `e2e/`.
