@@ -1,1 +1,2 @@
+//! The replay service's binary.
 fn main() {}
