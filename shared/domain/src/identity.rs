@@ -53,6 +53,8 @@ pub struct Identity {
     pub token_id: Option<Arc<str>>,
     /// The configured application whose key verified it.
     pub application: Arc<str>,
+    /// Names the key that verified it within this process, so that the key's removal is noticed; 0 where no key did.
+    pub key: u64,
 }
 
 /// A pattern in which `*` stands for any run of characters.

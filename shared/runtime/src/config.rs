@@ -1,0 +1,18 @@
+//! Configuration from named strings: the environment, or a map in tests.
+//! Every mistake is collected and told together; the modules that use the values never see the environment.
+
+mod files;
+mod mistakes;
+mod reader;
+mod secret;
+mod strings;
+#[cfg(test)]
+mod tests;
+mod variables;
+
+pub use files::on_hangup;
+pub use mistakes::{EXIT_CODE, Mistakes, refuse};
+pub use reader::Reader;
+pub use secret::Secret;
+pub use strings::{Environment, Overlay, Strings};
+pub use variables::*;

@@ -1,0 +1,22 @@
+//! The HTTP edge that every service shares: listeners, the accept loop, upgrades, problems, request ids, origins.
+//! It must not know any route.
+
+mod accept;
+mod admission;
+mod body;
+mod listen;
+mod origins;
+mod problem;
+mod requests;
+#[cfg(test)]
+mod tests;
+mod upgrade;
+
+pub use accept::{READ_BUFFER_BYTES, ServeError, ServeOptions, serve};
+pub use admission::Peer;
+pub use body::read_body;
+pub use listen::{BindError, bind};
+pub use origins::{Origins, with_origins};
+pub use problem::Problem;
+pub use requests::{RequestId, with_request_ids};
+pub use upgrade::{NotRaw, RawStream, into_raw};
