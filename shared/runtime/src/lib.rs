@@ -8,3 +8,14 @@ pub mod metrics;
 pub mod ops;
 pub mod tasks;
 pub mod telemetry;
+
+pub mod durable;
+pub mod event_log;
+pub mod follow;
+pub mod kv;
+pub mod log_message;
+pub mod log_reader;
+pub mod messaging;
+pub mod nats;
+pub mod requests;
+pub use log_message::LogMessage;

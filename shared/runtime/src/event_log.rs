@@ -1,0 +1,189 @@
+//! Appends to streams: stored and acknowledged, or a clear reason why not.
+//!
+//! Everything in flight is kept until it is answered and sent again, under its own message id, as soon as a broken
+//! connection stands again; no caller waits for a client library's time-out. Knows nothing about what is appended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client;
+use bytes::Bytes;
+use domain::{Envelope, Subject};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::log_reader::LogReader;
+use crate::nats::replies::Inbox;
+use crate::nats::{ConnectError, Connection};
+
+mod answer;
+mod driver;
+mod resolve;
+mod table;
+
+use answer::Refusal;
+use table::{Closed, Table};
+
+/// Appends of one process that wait for their acknowledgement; more wait for a place.
+const IN_FLIGHT: usize = 4096;
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// One message to be stored.
+#[derive(Clone, Debug)]
+pub struct Append {
+    pub subject: String,
+    /// `Nats-Msg-Id`: the same for every attempt to store the same thing.
+    pub message_id: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub payload: Bytes,
+    pub expect: Option<Expect>,
+}
+
+/// Stored only if the last message of `guard` has this sequence; 0 says that there is none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expect {
+    pub guard: String,
+    pub sequence: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Appended {
+    pub stream: String,
+    pub sequence: u64,
+    /// Stored before, by an earlier append with the same message id.
+    pub duplicate: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    #[error("another append came first")]
+    Conflict,
+    #[error("the message is larger than the log accepts")]
+    TooLarge,
+    #[error("the stream is full")]
+    Full,
+    /// It may be stored or not; appending the same message id again tells.
+    #[error("the log did not say in time whether the message is stored")]
+    Unknown,
+    /// It is not stored.
+    #[error("the log cannot be reached or refuses")]
+    Unavailable(#[source] Reason),
+}
+
+/// Why the log was unavailable, for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    #[error("no connection, or no stream for this subject, within the deadline")]
+    NotReached,
+    #[error("too many appends wait for their acknowledgement")]
+    Busy,
+    #[error("{description} ({code})")]
+    Server { code: u32, description: String },
+    #[error("the message cannot be sent: {0}")]
+    Unsendable(String),
+}
+
+/// A handle that is cheap to clone.
+#[derive(Clone)]
+pub struct EventLog {
+    inner: Arc<Inner>,
+    deadline: Duration,
+}
+
+struct Inner {
+    client: Client,
+    connection: Connection,
+    table: Arc<Table>,
+    reader: LogReader,
+    _driver: JoinSet<()>,
+}
+
+impl EventLog {
+    pub(crate) async fn start(
+        connection: &Connection,
+        reader: LogReader,
+    ) -> Result<Self, ConnectError> {
+        let client = connection.client().clone();
+        let (inbox, subscriber) = Inbox::open(&client).await?;
+        let table = Arc::new(Table::new(inbox, IN_FLIGHT));
+        let mut driver = JoinSet::new();
+        let link = connection.watch_link();
+        driver.spawn(driver::run(table.clone(), client.clone(), subscriber, link));
+        let connection = connection.clone();
+        let inner = Arc::new(Inner { client, connection, table, reader, _driver: driver });
+        Ok(Self { inner, deadline: DEADLINE })
+    }
+
+    /// The same log with another deadline for each append as a whole.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { inner: self.inner.clone(), deadline }
+    }
+
+    /// How many appends wait for their acknowledgement now.
+    pub fn in_flight(&self) -> usize {
+        self.inner.table.len()
+    }
+
+    pub async fn publish_envelope(
+        &self,
+        subject: &Subject,
+        message_id: &str,
+        envelope: &Envelope,
+        expect: Option<Expect>,
+    ) -> Result<Appended, AppendError> {
+        self.append(Append {
+            subject: subject.as_str().to_owned(),
+            message_id: message_id.to_owned(),
+            headers: envelope.headers(),
+            payload: envelope.data.clone(),
+            expect,
+        })
+        .await
+    }
+
+    /// Returns once the log has acknowledged or refused it, at the latest a moment after the deadline.
+    pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let deadline = Instant::now() + self.deadline;
+        let append = Arc::new(append);
+        let place = self.place(deadline).await?;
+        let ticket = self.inner.table.enter(append.clone(), place, deadline);
+        // Entered first: whatever is in the table when the connection comes back is sent by the driver.
+        if self.inner.connection.link().up {
+            let sent = timeout_at(deadline, self.inner.table.send(&self.inner.client, &ticket));
+            // A time-out here is the driver's to report.
+            if let Ok(Err(refused)) = sent.await {
+                return Err(refused);
+            }
+        }
+        match ticket.closed().await {
+            Closed::Stored { stream, sequence, duplicate } => {
+                Ok(Appended { stream, sequence, duplicate })
+            }
+            Closed::Refused(Refusal::Conflict { stream }, copies) => {
+                resolve::conflict(&self.inner.reader, &append, &stream, copies).await
+            }
+            Closed::Refused(refusal, _) => Err(refusal.into()),
+            Closed::Expired { maybe_stored: false } => {
+                Err(AppendError::Unavailable(Reason::NotReached))
+            }
+            Closed::Expired { maybe_stored: true } => {
+                resolve::unknown(&self.inner.reader, &append).await
+            }
+        }
+    }
+
+    async fn place(
+        &self,
+        deadline: Instant,
+    ) -> Result<tokio::sync::OwnedSemaphorePermit, AppendError> {
+        let places = self.inner.table.places();
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        match timeout_at(deadline, places.acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(AppendError::Unavailable(Reason::Busy)),
+        }
+    }
+}

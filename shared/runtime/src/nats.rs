@@ -1,0 +1,140 @@
+//! The connections of one service to NATS.
+//!
+//! Publishing, tailing and direct gets run over a connection each: a get is answered in the server's read loop
+//! of the connection that asked, and a burst of deliveries must not delay an acknowledgement.
+//! Nothing here knows what an event is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::event_log::EventLog;
+use crate::log_reader::LogReader;
+
+mod connection;
+mod credentials;
+pub(crate) mod headers;
+pub(crate) mod names;
+pub(crate) mod pull;
+pub(crate) mod replies;
+
+pub(crate) use connection::{Connection, Link};
+pub use credentials::{Credentials, UnknownCredentials};
+pub use headers::Headers;
+
+/// Where NATS is and who connects.
+#[derive(Clone, Debug)]
+pub struct NatsConfig {
+    /// One or more URLs, separated by commas; `nats://user:password@host:port` carries credentials itself.
+    pub url: String,
+    pub credentials: Option<Credentials>,
+    /// Names the connections and their inbox prefix `_INBOX_<service>`, which the server's permissions rely on.
+    pub service: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the NATS URL is not usable")]
+    Url(#[source] std::io::Error),
+    #[error("the NATS client could not be started")]
+    Client(#[source] async_nats::ConnectError),
+    #[error("the NATS client refused a subscription of its own")]
+    Subscribe(#[source] async_nats::SubscribeError),
+    #[error("NATS did not become reachable in time")]
+    Unreachable,
+}
+
+/// A handle that is cheap to clone; connections close when the last one is dropped.
+#[derive(Clone)]
+pub struct Nats {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    service: String,
+    publish: Connection,
+    tail: Connection,
+    gets: Connection,
+    log: EventLog,
+    reader: LogReader,
+}
+
+impl Nats {
+    /// Returns at once, connected or not: services start in any order and say meanwhile that NATS is missing.
+    pub async fn connect(config: &NatsConfig) -> Result<Self, ConnectError> {
+        let (publish, tail, gets) = tokio::try_join!(
+            Connection::open(config, "publish"),
+            Connection::open(config, "tail"),
+            Connection::open(config, "gets")
+        )?;
+        let reader = LogReader::start(&gets).await?;
+        let log = EventLog::start(&publish, reader.clone()).await?;
+        let service = config.service.clone();
+        Ok(Self { inner: Arc::new(Inner { service, publish, tail, gets, log, reader }) })
+    }
+
+    pub fn service(&self) -> &str {
+        &self.inner.service
+    }
+
+    pub fn event_log(&self) -> EventLog {
+        self.inner.log.clone()
+    }
+
+    pub fn log_reader(&self) -> LogReader {
+        self.inner.reader.clone()
+    }
+
+    /// Whether all connections stand right now.
+    pub fn is_connected(&self) -> bool {
+        self.connections().iter().all(|connection| connection.link().up)
+    }
+
+    /// Waits until all connections stand.
+    pub async fn wait_connected(&self, within: Duration) -> Result<(), ConnectError> {
+        let deadline = Instant::now() + within;
+        for connection in self.connections() {
+            tokio::time::timeout_at(deadline, connection.wait_up())
+                .await
+                .map_err(|_| ConnectError::Unreachable)?;
+        }
+        Ok(())
+    }
+
+    /// Changes whenever the publishing connection comes or goes; the value says which.
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.inner.publish.up()
+    }
+
+    /// The version of the server, once one has been seen.
+    pub fn server_version(&self) -> Option<String> {
+        self.inner.publish.client().try_server_info().map(|info| info.version)
+    }
+
+    /// Hands what is buffered to the server, for an orderly stop.
+    pub async fn flush(&self, within: Duration) -> Result<(), ConnectError> {
+        // A flush blocks for as long as the connection is down.
+        match tokio::time::timeout(within, self.inner.publish.client().flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(ConnectError::Unreachable),
+        }
+    }
+
+    pub(crate) fn publishing(&self) -> &Connection {
+        &self.inner.publish
+    }
+
+    pub(crate) fn tailing(&self) -> &Connection {
+        &self.inner.tail
+    }
+
+    pub(crate) fn getting(&self) -> &Connection {
+        &self.inner.gets
+    }
+
+    fn connections(&self) -> [&Connection; 3] {
+        [&self.inner.publish, &self.inner.tail, &self.inner.gets]
+    }
+}

@@ -1,0 +1,134 @@
+//! One client connection: its options, and whether it stands.
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event, ServerError};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::{ConnectError, Credentials, NatsConfig};
+
+/// The longest pause between two attempts: what an outage costs beyond the outage itself.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Two pings without an answer end a connection that died silently.
+const PING_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Link {
+    pub(crate) up: bool,
+    /// Rises with every connect; what was in flight in an older generation may never be answered.
+    pub(crate) generation: u64,
+}
+
+#[derive(Clone)]
+pub(crate) struct Connection {
+    client: Client,
+    link: watch::Receiver<Link>,
+    up: watch::Receiver<bool>,
+}
+
+impl Connection {
+    pub(crate) async fn open(config: &NatsConfig, purpose: &str) -> Result<Self, ConnectError> {
+        let (link_sender, link) = watch::channel(Link::default());
+        let (up_sender, up) = watch::channel(false);
+        let name = format!("{}-{purpose}", config.service);
+        let spoken = name.clone();
+        let options = options(config).name(name).event_callback(move |event| {
+            note(&spoken, &event, &link_sender, &up_sender);
+            std::future::ready(())
+        });
+        let client =
+            options.connect(addresses(&config.url)?).await.map_err(ConnectError::Client)?;
+        Ok(Self { client, link, up })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn link(&self) -> Link {
+        *self.link.borrow()
+    }
+
+    pub(crate) fn watch_link(&self) -> watch::Receiver<Link> {
+        self.link.clone()
+    }
+
+    pub(crate) fn up(&self) -> watch::Receiver<bool> {
+        self.up.clone()
+    }
+
+    pub(crate) async fn wait_up(&self) {
+        let mut link = self.link.clone();
+        // The sender lives as long as the client, which this holds.
+        let _ = link.wait_for(|link| link.up).await;
+    }
+}
+
+fn addresses(url: &str) -> Result<Vec<async_nats::ServerAddr>, ConnectError> {
+    url.split(',').map(|one| one.trim().parse().map_err(ConnectError::Url)).collect()
+}
+
+fn options(config: &NatsConfig) -> ConnectOptions {
+    let options = ConnectOptions::new()
+        .retry_on_initial_connect()
+        .connection_timeout(CONNECT_TIMEOUT)
+        .ping_interval(PING_EVERY)
+        .custom_inbox_prefix(format!("_INBOX_{}", config.service))
+        .reconnect_delay_callback(|attempts| match attempts {
+            0 | 1 => Duration::ZERO,
+            more => RECONNECT_PAUSE.min(Duration::from_millis(10).saturating_mul(more as u32)),
+        });
+    match &config.credentials {
+        None => options,
+        Some(credentials) => credentials.apply(options),
+    }
+}
+
+fn note(name: &str, event: &Event, link: &watch::Sender<Link>, up: &watch::Sender<bool>) {
+    match event {
+        Event::Connected => {
+            link.send_modify(|link| *link = Link { up: true, generation: link.generation + 1 });
+            up.send_replace(true);
+            info!(connection = name, "connected to NATS");
+        }
+        Event::Disconnected | Event::Closed => {
+            link.send_modify(|link| link.up = false);
+            up.send_replace(false);
+            warn!(connection = name, "disconnected from NATS");
+        }
+        Event::SlowConsumer(_) => {
+            warn!(
+                connection = name,
+                "a NATS subscription dropped messages: its reader is too slow"
+            );
+        }
+        // A refused call is not answered to the caller, who sees a time-out; this is the only trace of it.
+        Event::ServerError(ServerError::Other(text)) if text.contains("ermissions") => {
+            error!(connection = name, violation = %text, "NATS refused a call: permissions violation");
+        }
+        Event::ServerError(reason) => error!(connection = name, %reason, "NATS reported an error"),
+        Event::ClientError(reason) => warn!(connection = name, %reason, "NATS client"),
+        Event::LameDuckMode | Event::Draining => {
+            info!(connection = name, "the NATS server is about to stop or drains");
+        }
+    }
+}
+
+impl Credentials {
+    fn apply(&self, options: ConnectOptions) -> ConnectOptions {
+        match self {
+            Self::Password { user, password } => {
+                options.user_and_password(user.clone(), password.clone())
+            }
+            Self::Seed(seed) => options.nkey(seed.clone()),
+            Self::File { jwt, seed } => {
+                let seed = seed.clone();
+                options.jwt(jwt.clone(), move |nonce| {
+                    std::future::ready(super::credentials::sign(&seed, &nonce))
+                })
+            }
+        }
+    }
+}

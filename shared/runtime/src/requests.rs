@@ -1,0 +1,108 @@
+//! Questions and answers over core NATS: nothing of them is stored, and nobody there is known at once.
+
+use std::time::Duration;
+
+use async_nats::client::RequestErrorKind;
+use async_nats::{Client, Message, Subject, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+
+use crate::nats::{Headers, Nats};
+
+const RESPOND_WITHIN: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    #[error("nobody answers this kind of request")]
+    NoResponders,
+    #[error("no answer in time")]
+    Timeout,
+    #[error("the request is larger than the server accepts")]
+    TooLarge,
+    #[error("the request could not be sent")]
+    Unavailable,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the subscription could not be made")]
+pub struct ServeError;
+
+impl Nats {
+    pub async fn request(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        let request = async_nats::Request::new().payload(payload).timeout(Some(deadline));
+        let sent = self.publishing().client().send_request(subject.to_owned(), request);
+        // The client's own time-out begins only when the request has a place in its queue.
+        let answer =
+            tokio::time::timeout(deadline, sent).await.map_err(|_| RequestError::Timeout)?;
+        answer.map(|message| message.payload).map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => RequestError::NoResponders,
+            RequestErrorKind::TimedOut => RequestError::Timeout,
+            RequestErrorKind::MaxPayloadExceeded => RequestError::TooLarge,
+            RequestErrorKind::InvalidSubject | RequestErrorKind::Other => RequestError::Unavailable,
+        })
+    }
+
+    /// Answers requests together with the other members of the queue group.
+    ///
+    /// What is not taken off in time is bounded by the client's buffer; beyond it requests are dropped, and who
+    /// asked asks again.
+    pub async fn serve(&self, subject: &str, queue: &str) -> Result<Server, ServeError> {
+        let client = self.tailing().client();
+        let subscriber = client
+            .queue_subscribe(subject.to_owned(), queue.to_owned())
+            .await
+            .map_err(|_| ServeError)?;
+        Ok(Server { subscriber, client: client.clone() })
+    }
+}
+
+pub struct Server {
+    subscriber: Subscriber,
+    client: Client,
+}
+
+/// One question.
+#[derive(Debug)]
+pub struct Request {
+    pub subject: Subject,
+    pub headers: Headers,
+    pub payload: Bytes,
+    reply: Option<Subject>,
+    client: Client,
+}
+
+impl Server {
+    /// `None` when the connection is closed for good. Safe to drop while waiting.
+    pub async fn next(&mut self) -> Option<Request> {
+        let Message { subject, headers, payload, reply, .. } = self.subscriber.next().await?;
+        let client = self.client.clone();
+        Some(Request { subject, headers: headers.into(), payload, reply, client })
+    }
+
+    /// Takes no new questions; those already here can still be answered.
+    pub async fn stop(&mut self) {
+        // Failing means that the connection is gone, and with it the subscription.
+        let _ = tokio::time::timeout(RESPOND_WITHIN, self.subscriber.unsubscribe()).await;
+    }
+}
+
+impl Request {
+    /// Whoever asked may have given up: an answer that cannot be sent is no one's loss.
+    pub async fn respond(self, answer: Bytes) -> Result<(), RequestError> {
+        let Some(reply) = self.reply else { return Ok(()) };
+        match tokio::time::timeout(RESPOND_WITHIN, self.client.publish(reply, answer)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(match error.kind() {
+                async_nats::client::PublishErrorKind::MaxPayloadExceeded => RequestError::TooLarge,
+                async_nats::client::PublishErrorKind::InvalidSubject
+                | async_nats::client::PublishErrorKind::Send => RequestError::Unavailable,
+            }),
+            Err(_) => Err(RequestError::Timeout),
+        }
+    }
+}
