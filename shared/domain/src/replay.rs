@@ -1,5 +1,7 @@
 //! The questions that the read side answers over `replay.request.<tenant>.<question>`, as JSON.
 
+pub mod quarantine;
+
 use serde::{Deserialize, Serialize};
 
 use crate::stream;
@@ -33,6 +35,7 @@ pub struct RefsAnswer {
     /// Whether there is more before `upto`.
     pub more: bool,
     /// Channels that had events behind their `after` which retention has removed: those cannot be given any more.
+    /// Where events were removed before any node indexed them, every channel may have lost some and is named.
     pub removed: Vec<RemovedChannel>,
     /// How far the answering node has indexed; beyond it nothing is known.
     pub head: Sequences,
@@ -71,6 +74,26 @@ pub struct AtRequest {
 pub struct AtAnswer {
     /// The last sequences stored at or before that moment.
     pub sequences: Sequences,
+}
+
+/// The names of the questions, the last token of their subjects.
+pub mod question {
+    pub const REFS: &str = "refs";
+    pub const AT: &str = "at";
+    pub const QUARANTINE_LIST: &str = "quarantine-list";
+    pub const QUARANTINE_SHOW: &str = "quarantine-show";
+    pub const QUARANTINE_REDRIVE: &str = "quarantine-redrive";
+}
+
+/// The codes of refusals.
+pub mod refusal {
+    /// The index has not caught up yet; another node may have.
+    pub const NOT_READY: &str = "not_ready";
+    pub const BAD_REQUEST: &str = "bad_request";
+    pub const TOO_MANY_CHANNELS: &str = "too_many_channels";
+    pub const NOT_FOUND: &str = "not_found";
+    /// The log, or who should have answered, could not be reached in time.
+    pub const UNAVAILABLE: &str = "unavailable";
 }
 
 /// Every answer: what was asked, or why not.

@@ -132,6 +132,17 @@ pub fn replay_request(tenant: &Tenant, question: &str) -> String {
     format!("replay.request.{tenant}.{question}")
 }
 
+/// One kind of question of every tenant, for those who answer.
+pub fn replay_requests(question: &str) -> String {
+    format!("replay.request.*.{question}")
+}
+
+/// Where what was quarantined of a tenant is given to the write side once more: a request with the stored message's
+/// headers (`Nats-Subject` tells its origin) and payload, answered with [`crate::replay::Answer`].
+pub fn redrive(tenant: &Tenant) -> String {
+    format!("ingest.redrive.{tenant}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
