@@ -1,0 +1,147 @@
+//! The files as they are written. Every entry is read on its own, so that one mistake hides no other.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::channel_rule::Owner;
+use super::event_type::{Delivery, WireForm};
+use super::mistake::Mistake;
+
+#[derive(Default)]
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) category: Option<String>,
+    pub(super) types: BTreeMap<String, Value>,
+    pub(super) channels: Vec<ChannelEntry>,
+    pub(super) events: Vec<EventEntry>,
+    pub(super) frames: Vec<FrameEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventEntry {
+    pub(super) name: String,
+    pub(super) summary: String,
+    #[serde(default = "first_version")]
+    pub(super) version: u16,
+    #[serde(default = "durable")]
+    pub(super) delivery: Delivery,
+    pub(super) entity: String,
+    pub(super) channels: Vec<String>,
+    pub(super) wire: Option<String>,
+    #[serde(default)]
+    pub(super) wire_for: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) form: WireForm,
+    #[serde(default)]
+    pub(super) closed: bool,
+    #[serde(default = "backends")]
+    pub(super) publishers: Vec<String>,
+    pub(super) id_field: Option<String>,
+    pub(super) example: Value,
+    pub(super) schema: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChannelEntry {
+    pub(super) name: String,
+    pub(super) summary: String,
+    #[serde(default)]
+    pub(super) roles: Vec<String>,
+    pub(super) owner: Option<Owner>,
+    #[serde(default)]
+    pub(super) auto_join: bool,
+    #[serde(default)]
+    pub(super) aliases: Vec<String>,
+    pub(super) snapshot: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FrameEntry {
+    pub(super) name: String,
+    pub(super) summary: String,
+    pub(super) wires: Vec<String>,
+    pub(super) example: Value,
+    pub(super) schema: Value,
+}
+
+fn first_version() -> u16 {
+    1
+}
+
+fn durable() -> Delivery {
+    Delivery::Durable
+}
+
+fn backends() -> Vec<String> {
+    vec!["service".to_owned(), "admin".to_owned()]
+}
+
+pub(super) fn parse(name: &str, text: &str, mistakes: &mut Vec<Mistake>) -> File {
+    let mut file = File { name: name.to_owned(), ..File::default() };
+    let table = match text.parse::<toml::Table>() {
+        Ok(table) => table,
+        Err(error) => {
+            mistakes.push(mistake(name, None, error.to_string().trim_end().to_owned()));
+            return file;
+        }
+    };
+    for (key, value) in table {
+        match key.as_str() {
+            "category" => file.category = value.as_str().map(str::to_owned),
+            "types" => file.types = one(name, "types", value, mistakes).unwrap_or_default(),
+            "event" => file.events = entries(name, "event", value, mistakes),
+            "channel" => file.channels = entries(name, "channel", value, mistakes),
+            "frame" => file.frames = entries(name, "frame", value, mistakes),
+            other => mistakes.push(mistake(
+                name,
+                Some(other.to_owned()),
+                "is not known here; use category, [types], [[channel]], [[event]] or [[frame]]"
+                    .to_owned(),
+            )),
+        }
+    }
+    file
+}
+
+fn entries<T: DeserializeOwned>(
+    file: &str,
+    kind: &str,
+    value: toml::Value,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<T> {
+    let toml::Value::Array(values) = value else {
+        let problem = format!("must be written [[{kind}]]");
+        mistakes.push(mistake(file, Some(kind.to_owned()), problem));
+        return Vec::new();
+    };
+    let named = |(index, value): (usize, toml::Value)| {
+        let name = value.get("name").and_then(toml::Value::as_str);
+        let entry = name.map_or_else(|| format!("{kind} {}", index + 1), |n| format!("{kind} {n}"));
+        one(file, &entry, value, mistakes)
+    };
+    values.into_iter().enumerate().filter_map(named).collect()
+}
+
+fn one<T: DeserializeOwned>(
+    file: &str,
+    entry: &str,
+    value: toml::Value,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<T> {
+    value
+        .try_into()
+        .map_err(|error: toml::de::Error| {
+            mistakes.push(mistake(file, Some(entry.to_owned()), error.message().to_owned()));
+        })
+        .ok()
+}
+
+pub(super) fn mistake(file: &str, entry: Option<String>, problem: String) -> Mistake {
+    Mistake { file: file.to_owned(), entry, problem }
+}

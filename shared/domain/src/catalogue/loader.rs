@@ -1,0 +1,213 @@
+//! Builds the catalogue from its files and checks what one entry cannot know of another:
+//! unique names, declared channels, streams for categories.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Catalogue;
+use super::channel_rule::ChannelRule;
+use super::entry::{channel_rule, event_type};
+use super::event_type::EventType;
+use super::file::{self, File, FrameEntry, mistake};
+use super::frame::Frame;
+use super::mistake::{Mistake, Mistakes};
+use super::schema::{NamedTypes, Schema};
+
+/// Categories that no stream stores; their events are ephemeral.
+const EPHEMERAL_CATEGORIES: [&str; 2] = ["presence", "typing"];
+
+/// Names that Socket.IO keeps for itself; a client refuses or misreads an event called so.
+const RESERVED: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+pub fn is_ephemeral_category(category: &str) -> bool {
+    EPHEMERAL_CATEGORIES.contains(&category)
+}
+
+pub(super) fn load(
+    builtin: &[(&str, &str)],
+    extra: &[(String, String)],
+) -> Result<Catalogue, Mistakes> {
+    let mut mistakes = Vec::new();
+    let builtin = builtin.iter().copied();
+    let extra = extra.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    let files: Vec<File> =
+        builtin.chain(extra).map(|(name, text)| file::parse(name, text, &mut mistakes)).collect();
+    let mut loader = Loader { mistakes, ..Loader::default() };
+    // Entries refer to types and channels of any file, so these come first.
+    files.iter().for_each(|file| loader.add_types(file));
+    files.iter().for_each(|file| loader.add_channels(file));
+    files.iter().for_each(|file| loader.add_frames(file));
+    files.into_iter().for_each(|file| loader.add_events(file));
+    loader.finish()
+}
+
+#[derive(Default)]
+struct Loader {
+    types: NamedTypes,
+    channels: Vec<ChannelRule>,
+    by_channel: HashMap<String, usize>,
+    shapes: HashSet<String>,
+    frames: Vec<Frame>,
+    frame_names: HashSet<String>,
+    events: Vec<EventType>,
+    by_type: HashMap<String, usize>,
+    by_wire_name: HashMap<String, usize>,
+    subjects: HashSet<(String, String)>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Loader {
+    fn report(&mut self, file: &str, entry: &str, problem: impl Into<String>) {
+        self.mistakes.push(mistake(file, Some(entry.to_owned()), problem.into()));
+    }
+
+    fn add_types(&mut self, file: &File) {
+        for (name, schema) in &file.types {
+            if self.types.contains_key(name) {
+                self.report(&file.name, name, "this type is declared already; files may only add");
+            } else {
+                self.types.insert(name.clone(), schema.clone());
+            }
+        }
+    }
+
+    fn add_channels(&mut self, file: &File) {
+        for entry in &file.channels {
+            let label = format!("channel {}", entry.name);
+            match channel_rule(entry) {
+                Ok(rule) if self.shapes.contains(&rule.shape()) => {
+                    self.report(&file.name, &label, "is declared already; files may only add");
+                }
+                Ok(rule) => {
+                    self.shapes.insert(rule.shape());
+                    let key = if rule.is_pattern() {
+                        format!("{}:", rule.kind())
+                    } else {
+                        rule.name.clone()
+                    };
+                    self.by_channel.insert(key, self.channels.len());
+                    self.channels.push(rule);
+                }
+                Err(problem) => self.report(&file.name, &label, problem),
+            }
+        }
+    }
+
+    fn add_frames(&mut self, file: &File) {
+        for entry in &file.frames {
+            let label = format!("frame {}", entry.name);
+            match self.frame(entry) {
+                Ok(frame) => {
+                    self.frame_names.insert(frame.name.clone());
+                    self.frames.push(frame);
+                }
+                Err(problem) => self.report(&file.name, &label, problem),
+            }
+        }
+    }
+
+    fn frame(&self, entry: &FrameEntry) -> Result<Frame, String> {
+        if self.frame_names.contains(&entry.name) {
+            return Err("is declared already; files may only add".to_owned());
+        }
+        let schema = Schema::of_frame(&entry.schema, &self.types)?;
+        schema
+            .validate(&entry.example)
+            .map_err(|v| format!("example{}: {}", v.pointer, v.reason))?;
+        Ok(Frame {
+            name: entry.name.clone(),
+            summary: entry.summary.clone(),
+            wires: entry.wires.clone(),
+            example: entry.example.clone(),
+            schema,
+        })
+    }
+
+    fn add_events(&mut self, file: File) {
+        let Some(category) = file.category.filter(|_| !file.events.is_empty()) else {
+            if !file.events.is_empty() {
+                self.mistakes.push(mistake(&file.name, None, "category: is missing".to_owned()));
+            }
+            return;
+        };
+        for entry in file.events {
+            let label = format!("event {category}.{}", entry.name);
+            let problems = match event_type(&category, entry, &self.types) {
+                Ok(event) => self.admit(event),
+                Err(problems) => problems,
+            };
+            for problem in problems {
+                self.report(&file.name, &label, problem);
+            }
+        }
+    }
+
+    /// Takes an event that is right by itself, unless it clashes with what is there.
+    fn admit(&mut self, event: EventType) -> Vec<String> {
+        let mut problems = self.clashes(&event);
+        problems.extend(self.channel_problems(&event));
+        if problems.is_empty() {
+            let at = self.events.len();
+            self.by_type.insert(event.name.clone(), at);
+            self.by_wire_name.extend(event.wire.all().map(|name| (name.to_owned(), at)));
+            self.subjects.insert((event.category.to_string(), event.token.to_string()));
+            self.events.push(event);
+        }
+        problems
+    }
+
+    fn clashes(&self, event: &EventType) -> Vec<String> {
+        if self.by_type.contains_key(&event.name) {
+            return vec!["is declared already; files may only add".to_owned()];
+        }
+        let mut problems = Vec::new();
+        if self.subjects.contains(&(event.category.to_string(), event.token.to_string())) {
+            problems.push(format!("another event has the subject name {}", event.token));
+        }
+        let mut own = HashSet::new();
+        for name in event.wire.all() {
+            if let Some(&at) = self.by_wire_name.get(name) {
+                problems.push(format!("the wire name {name} is {}'s", self.events[at].name));
+            }
+            let reserved = RESERVED.contains(&name) || name.starts_with("throughline:");
+            if reserved || self.frame_names.contains(name) {
+                problems.push(format!("the wire name {name} is reserved"));
+            }
+            if !own.insert(name) {
+                problems.push(format!("the wire name {name} is given twice"));
+            }
+        }
+        problems
+    }
+
+    fn channel_problems(&self, event: &EventType) -> Vec<String> {
+        let undeclared = event
+            .channels
+            .iter()
+            .filter(|template| !self.shapes.contains(&template.shape()))
+            .map(|template| format!("channels: {} is no declared channel", template.text()));
+        let used = |kind: &str| {
+            event.channels.iter().any(|template| template.shape() == format!("{kind}:{{}}"))
+        };
+        let unused = event
+            .wire
+            .by_kind()
+            .filter(|(kind, _)| !used(kind))
+            .map(|(kind, _)| format!("wire_for: the event goes to no channel {kind}:{{…}}"));
+        undeclared.chain(unused).collect()
+    }
+
+    fn finish(self) -> Result<Catalogue, Mistakes> {
+        if !self.mistakes.is_empty() {
+            return Err(Mistakes(self.mistakes));
+        }
+        Ok(Catalogue {
+            events: self.events,
+            by_type: self.by_type,
+            by_wire_name: self.by_wire_name,
+            channels: self.channels,
+            by_channel: self.by_channel,
+            frames: self.frames,
+        })
+    }
+}
