@@ -1,6 +1,6 @@
 //! A position as clients hold it: an opaque, authenticated string that any node can read.
 //!
-//! Layout before base64url: version (1), mark (1), tenant tag (6), number of streams (1), per stream
+//! Layout before base64url: version (1), mark (1), part (1), tenant tag (6), number of streams (1), per stream
 //! epoch (4, little endian), sequence (LEB128), fingerprint (2, little endian); then 10 bytes of HMAC-SHA256.
 //! A stream that a cursor does not name is newer than the cursor and is read from its beginning.
 
@@ -30,10 +30,19 @@ pub struct Mark {
     pub filling: bool,
 }
 
+/// An event that is several frames for its holder (a call's change on `calls` and on `call:{sid}`) has been given in part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    pub stream: StreamId,
+    /// How many frames of the holder's next event of that stream it has; 1 to 15.
+    pub given: u8,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cursor {
     pub position: Position,
     pub mark: Mark,
+    pub part: Option<Part>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -60,7 +69,8 @@ impl CursorKeys {
 
     pub fn encode(&self, tenant: &Tenant, cursor: &Cursor) -> String {
         let mut bytes = Vec::with_capacity(96);
-        bytes.extend([VERSION, cursor.mark.joins << 1 | u8::from(cursor.mark.filling)]);
+        let mark = cursor.mark.joins << 1 | u8::from(cursor.mark.filling);
+        bytes.extend([VERSION, mark, part_byte(cursor.part)]);
         bytes.extend(tag(tenant));
         bytes.push(stream::COUNT as u8);
         for stream in StreamId::ALL {
@@ -113,7 +123,7 @@ fn tag(tenant: &Tenant) -> [u8; TAG] {
 }
 
 fn parse(body: &[u8]) -> Option<(Cursor, [u8; TAG])> {
-    let (&[version, mark], rest) = body.split_first_chunk::<2>()?;
+    let (&[version, mark, part], rest) = body.split_first_chunk::<3>()?;
     if version != VERSION {
         return None;
     }
@@ -133,7 +143,16 @@ fn parse(body: &[u8]) -> Option<(Cursor, [u8; TAG])> {
         }
     }
     let mark = Mark { joins: mark >> 1, filling: mark & 1 == 1 };
-    rest.is_empty().then_some((Cursor { position, mark }, *owner))
+    rest.is_empty().then_some((Cursor { position, mark, part: read_part(part) }, *owner))
+}
+
+fn part_byte(part: Option<Part>) -> u8 {
+    part.map_or(0, |part| (part.stream.index() as u8) << 4 | part.given.min(15))
+}
+
+fn read_part(byte: u8) -> Option<Part> {
+    let stream = StreamId::from_index(usize::from(byte >> 4))?;
+    (byte & 15 > 0).then_some(Part { stream, given: byte & 15 })
 }
 
 fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
@@ -173,9 +192,16 @@ mod tests {
         let at = (any::<u32>(), 0..1u64 << 48, any::<u16>()).prop_map(
             |(epoch, sequence, fingerprint)| StreamPosition { epoch, sequence, fingerprint },
         );
-        (proptest::array::uniform5(at), 0..128u8, any::<bool>()).prop_map(|(p, joins, filling)| {
-            Cursor { position: Position::new(p), mark: Mark { joins, filling } }
-        })
+        let part = proptest::option::of((0..5usize, 1..16u8)).prop_map(|part| {
+            part.map(|(stream, given)| Part { stream: StreamId::ALL[stream], given })
+        });
+        (proptest::array::uniform5(at), 0..128u8, any::<bool>(), part).prop_map(
+            |(p, joins, filling, part)| Cursor {
+                position: Position::new(p),
+                mark: Mark { joins, filling },
+                part,
+            },
+        )
     }
 
     proptest! {

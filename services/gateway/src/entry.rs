@@ -1,0 +1,91 @@
+//! One event as the gateway holds it: decoded once, encoded at most once per wire.
+//! It knows no connection and no position; a frame's cursor is put in by who delivers it.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use domain::catalogue::Catalogue;
+use domain::position::{StreamPosition, fingerprint};
+use domain::{Channel, Envelope, StreamId};
+
+use crate::wires::{self, Wire};
+
+/// Where a stored event stands in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    pub stream: StreamId,
+    pub sequence: u64,
+    /// Unix milliseconds.
+    pub stored_at: i64,
+}
+
+impl Place {
+    /// The position in its stream right after this event.
+    pub fn position(&self, epoch: u32) -> StreamPosition {
+        StreamPosition { epoch, sequence: self.sequence, fingerprint: fingerprint(self.stored_at) }
+    }
+}
+
+pub struct Entry {
+    /// `None` for an ephemeral event, which stands nowhere.
+    pub place: Option<Place>,
+    pub envelope: Envelope,
+    /// One per wire name: a call's change is `call_update` to `calls` and `call_data` to `call:{sid}`.
+    variants: Box<[Variant]>,
+}
+
+/// An event under one of its wire names.
+pub struct Variant {
+    pub name: Box<str>,
+    /// The event's channels on which it has this name.
+    pub channels: Box<[Channel]>,
+    bodies: [OnceLock<Bytes>; wires::COUNT],
+}
+
+impl Entry {
+    pub fn new(place: Option<Place>, envelope: Envelope, catalogue: &Catalogue) -> Arc<Self> {
+        let event_type = catalogue.by_type(&envelope.event_type);
+        let mut variants: Vec<(String, Vec<Channel>)> = Vec::new();
+        for channel in &envelope.channels {
+            let name = match event_type {
+                Some(event_type) => event_type.wire.name_for(channel).to_owned(),
+                None => envelope.event_type.replace('.', ":"),
+            };
+            match variants.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, channels)) => channels.push(channel.clone()),
+                None => variants.push((name, vec![channel.clone()])),
+            }
+        }
+        let variants = variants.into_iter().map(|(name, channels)| Variant {
+            name: name.into(),
+            channels: channels.into(),
+            bodies: Default::default(),
+        });
+        Arc::new(Self { place, envelope, variants: variants.collect() })
+    }
+
+    pub fn variants(&self) -> &[Variant] {
+        &self.variants
+    }
+
+    /// Critical events are those of one stream, so that overtaking never leaves a hole in a stream's order.
+    pub fn is_critical(&self) -> bool {
+        self.place.is_some_and(|place| place.stream == StreamId::Crisis)
+    }
+
+    /// The wire's frame of a variant without its cursor; encoded by the first who needs it.
+    pub fn body(&self, variant: usize, wire: Wire) -> &Bytes {
+        let variant = &self.variants[variant];
+        variant.bodies[wire.index()].get_or_init(|| wire.body(self, variant))
+    }
+
+    /// What it costs to keep, roughly.
+    pub fn size(&self) -> usize {
+        256 + 2 * self.envelope.data.len()
+    }
+
+    /// The event's first channel that is no user's or connection's, which WebSocket clients call the room.
+    pub fn room(&self) -> Option<&Channel> {
+        self.envelope.channels.iter().find(|c| !matches!(c.kind(), "user" | "connection"))
+    }
+}

@@ -1,0 +1,233 @@
+//! A connection as a cursor into the log: what it has been given, what it is due next, with which cursor.
+//!
+//! New, live, slow and returning clients are this one state machine at different positions.
+//! Pure: the tail and pages are handed in, frames and wishes are handed out; it knows no socket, wire or clock.
+
+use domain::cursor::{Cursor, Part};
+use domain::position::Position;
+use domain::{Channel, StreamId, Tenant};
+
+use crate::entry::Entry;
+use crate::tail::{Local, Slot, Tail};
+
+mod collect;
+mod fill;
+mod page;
+mod subscription;
+#[cfg(test)]
+pub(crate) mod test_support;
+#[cfg(test)]
+mod tests;
+
+pub use collect::Progress;
+pub use fill::Fill;
+pub use page::{Page, PageWish};
+pub use subscription::Subscription;
+
+/// One frame that is due: a variant of an event and the cursor it carries.
+pub enum Delivery<'a> {
+    /// The session stands where the local order is: body and cursor are shared.
+    Shared { slot: &'a Slot, variant: usize },
+    /// The session is not where the local order is: the shared body with a cursor of its own.
+    Own { entry: &'a Entry, variant: usize, cursor: Cursor },
+}
+
+/// Takes frames; says whether it takes more.
+pub trait Sink {
+    fn deliver(&mut self, delivery: Delivery<'_>);
+    fn is_full(&self) -> bool;
+}
+
+/// Where a session begins.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// With what is stored from now on.
+    Now,
+    /// Right after a cursor's position.
+    After(Cursor),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Reads the tail, from `at` on.
+    Live,
+    /// Before what the tail holds: reads pages.
+    CatchingUp,
+}
+
+pub struct Session {
+    tenant: Tenant,
+    /// Everything up to here that is due to the session has been given to it.
+    position: Position,
+    part: Option<Part>,
+    stage: Stage,
+    /// The place in the tail behind which it reads; meaningful while live.
+    at: Local,
+    /// Whether `position` is the local order's position at `at`.
+    aligned: bool,
+    /// The epoch of each stream, which the positions it hands out carry.
+    epochs: [u32; domain::stream::COUNT],
+    /// [`Tail::rewinds`] when it began.
+    rewinds: u32,
+    /// Ephemeral events up to this place were before its time.
+    ephemeral_after: Local,
+    subscriptions: Vec<Subscription>,
+    page: Option<Page>,
+    fills: fill::Fills,
+}
+
+impl Session {
+    /// A session that begins now or behind a cursor; its channels are subscribed afterwards.
+    pub fn new(tenant: Tenant, start: &Start, tail: &Tail) -> Self {
+        let mut session = Self {
+            tenant,
+            position: *tail.head(),
+            part: None,
+            stage: Stage::Live,
+            at: tail.last(),
+            aligned: true,
+            epochs: StreamId::ALL.map(|stream| tail.head().get(stream).epoch),
+            rewinds: tail.rewinds(),
+            ephemeral_after: tail.last(),
+            subscriptions: Vec::new(),
+            page: None,
+            fills: fill::Fills::default(),
+        };
+        if let Start::After(cursor) = start {
+            session.position = cursor.position;
+            session.part = cursor.part;
+            session.settle(tail);
+        }
+        session
+    }
+
+    /// Goes on in the tail where that holds everything the session misses, else from pages.
+    fn settle(&mut self, tail: &Tail) {
+        match tail.locate(&self.position) {
+            Some(at) => {
+                self.stage = Stage::Live;
+                self.at = at;
+                self.aligned = self.part.is_none()
+                    && self.position.sequences() == tail.position_at(at).sequences()
+                    && !self.fills.at_edge(&self.position);
+            }
+            None => self.stage = Stage::CatchingUp,
+        }
+    }
+
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.stage == Stage::Live && self.page.is_none() && !self.fills.is_filling()
+    }
+
+    /// The session's own position as a cursor: what its holder may resume from right now.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { position: self.position, mark: self.fills.mark(&self.position), part: self.part }
+    }
+
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Gives up what it missed after a gap: goes on from the head of the log.
+    pub fn restart(&mut self, tail: &Tail) {
+        self.position = *tail.head();
+        self.epochs = StreamId::ALL.map(|stream| tail.head().get(stream).epoch);
+        self.rewinds = tail.rewinds();
+        for subscription in &mut self.subscriptions {
+            subscription.floor = self.position;
+        }
+        self.part = None;
+        self.page = None;
+        self.fills.abandon();
+        self.settle(tail);
+    }
+
+    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+        self.subscriptions.iter().map(|subscription| &subscription.channel)
+    }
+
+    pub fn has(&self, channel: &Channel) -> bool {
+        self.subscriptions.iter().any(|subscription| subscription.channel == *channel)
+    }
+
+    /// The variants of an event that are due: those with a channel the session was in at that point of the stream.
+    fn due(&self, entry: &Entry) -> Due {
+        let mut due = Due::default();
+        for (index, variant) in entry.variants().iter().enumerate() {
+            let mut of = self.subscriptions.iter().filter(|subscription| {
+                subscription.includes(entry) && variant.channels.contains(&subscription.channel)
+            });
+            if self.fills.wants(&mut of) {
+                due.push(index);
+            }
+        }
+        due
+    }
+
+    /// Hands out the frames of one event that is next in its stream and moves behind it.
+    fn give(
+        &mut self,
+        entry: &Entry,
+        after: Position,
+        shared: Option<&Slot>,
+        sink: &mut impl Sink,
+    ) {
+        let due = self.due(entry);
+        let stream = entry.place.map(|place| place.stream);
+        let given = self.take_part(stream);
+        for (nth, variant) in due.iter().enumerate().skip(given) {
+            let last = nth + 1 == due.len();
+            if let (true, Some(slot)) = (last, shared) {
+                sink.deliver(Delivery::Shared { slot, variant });
+                continue;
+            }
+            let position = if last { after } else { self.position };
+            let part = match stream {
+                Some(stream) if !last => Some(Part { stream, given: nth as u8 + 1 }),
+                _ => self.part,
+            };
+            let cursor = Cursor { position, mark: self.fills.mark(&position), part };
+            sink.deliver(Delivery::Own { entry, variant, cursor });
+        }
+        self.position = after;
+    }
+
+    /// How many frames of the next event of `stream` the holder has already.
+    fn take_part(&mut self, stream: Option<StreamId>) -> usize {
+        match self.part {
+            Some(part) if Some(part.stream) == stream => {
+                self.part = None;
+                usize::from(part.given)
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Which variants of an event are due; an event has at most a handful.
+#[derive(Default)]
+struct Due {
+    variants: [u8; 8],
+    len: u8,
+}
+
+impl Due {
+    fn push(&mut self, variant: usize) {
+        if let Some(slot) = self.variants.get_mut(usize::from(self.len)) {
+            *slot = variant as u8;
+            self.len += 1;
+        }
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.variants.iter().take(self.len()).map(|&variant| usize::from(variant))
+    }
+}

@@ -1,0 +1,204 @@
+//! Joins with `after`: the joining channel is filled up to where the session stands; its other channels wait.
+//!
+//! A cursor given meanwhile is marked: its position is the joining channel's. The session record keeps what the mark
+//! refers to, so that a cut in the middle continues the back-fill on whichever node the client comes back to.
+
+use std::collections::VecDeque;
+
+use domain::Channel;
+use domain::cursor::{Cursor, Mark, Part};
+use domain::position::Position;
+
+use super::{Session, Subscription};
+use crate::tail::Tail;
+
+/// One back-fill, as the session record keeps it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Fill {
+    /// Which of the session's joins with `after` it is, modulo 128.
+    pub joins: u8,
+    pub channel: Channel,
+    /// Where the channel was joined.
+    pub after: Position,
+    /// What was given of the channel's next event.
+    pub part: Option<Part>,
+    /// Where the other channels wait.
+    pub paused: Position,
+}
+
+pub(super) struct Current {
+    joins: u8,
+    pub(super) channel: Channel,
+    pub(super) paused: Position,
+    paused_part: Option<Part>,
+}
+
+/// Joins that wait for their turn; more are refused by the limit on channels.
+#[derive(Default)]
+pub(super) struct Fills {
+    joins: u8,
+    current: Option<Current>,
+    waiting: VecDeque<Fill>,
+    /// Which fill ended last and where, for as long as the session stands exactly there.
+    edge: Option<(u8, Position)>,
+}
+
+impl Fills {
+    pub(super) fn is_filling(&self) -> bool {
+        self.current.is_some()
+    }
+
+    pub(super) fn current(&self) -> Option<&Current> {
+        self.current.as_ref()
+    }
+
+    /// Whether an event that came by these of the session's channels is due now. In a back-fill it is not
+    /// when a channel that waits has given it already.
+    pub(super) fn wants<'a>(&self, mut of: impl Iterator<Item = &'a Subscription>) -> bool {
+        match &self.current {
+            None => of.next().is_some(),
+            Some(fill) => {
+                let mut any = false;
+                of.all(|subscription| {
+                    any = true;
+                    subscription.channel == fill.channel || self.awaits(&subscription.channel)
+                }) && any
+            }
+        }
+    }
+
+    /// A cursor at the very end of a fill is still marked: unmarked, it could not be told from one given before.
+    pub(super) fn mark(&self, position: &Position) -> Mark {
+        match (&self.current, self.edge) {
+            (Some(current), _) => Mark { joins: current.joins, filling: true },
+            (None, Some((joins, _))) if self.at_edge(position) => Mark { joins, filling: true },
+            (None, _) => Mark::default(),
+        }
+    }
+
+    pub(super) fn at_edge(&self, position: &Position) -> bool {
+        self.edge.is_some_and(|(_, edge)| edge.sequences() == position.sequences())
+    }
+
+    /// Whether the channel has yet to be filled: nothing of it before the pause has been given.
+    fn awaits(&self, channel: &Channel) -> bool {
+        self.waiting.iter().any(|fill| fill.channel == *channel)
+    }
+
+    fn number(&mut self) -> u8 {
+        self.joins = (self.joins + 1) % 128;
+        self.joins
+    }
+
+    pub(super) fn abandon(&mut self) {
+        self.current = None;
+        self.waiting.clear();
+        self.edge = None;
+    }
+}
+
+impl Session {
+    /// Joins a channel right after a cursor. What lies between the cursor and the session's own position is given
+    /// before anything else. The caller stores the back-fill in the session record before it collects.
+    pub fn join_after(
+        &mut self,
+        channel: &Channel,
+        after: &Cursor,
+        tail: &mut Tail,
+    ) -> Option<Fill> {
+        if self.has(channel) {
+            return None;
+        }
+        self.join_above(channel, after.position, tail);
+        let paused = self.fills.current().map_or(self.position, |current| current.paused);
+        if after.position.includes(&paused) {
+            return None;
+        }
+        let fill = Fill {
+            joins: self.fills.number(),
+            channel: channel.clone(),
+            after: after.position,
+            part: after.part,
+            paused,
+        };
+        self.fills.waiting.push_back(fill.clone());
+        Some(fill)
+    }
+
+    /// Begins the next waiting back-fill.
+    pub(super) fn next_fill(&mut self) {
+        if self.fills.is_filling() {
+            return;
+        }
+        if let Some(fill) = self.fills.waiting.pop_front() {
+            self.page = None;
+            self.begin(&fill, fill.after.min(&self.position), fill.part);
+        }
+    }
+
+    fn begin(&mut self, fill: &Fill, position: Position, part: Option<Part>) {
+        self.fills.current = Some(Current {
+            joins: fill.joins,
+            channel: fill.channel.clone(),
+            paused: fill.paused,
+            paused_part: self.part,
+        });
+        self.position = position;
+        self.part = part;
+        self.aligned = false;
+    }
+
+    /// Continues the back-fills that a record tells of, for a holder that comes back with `cursor`.
+    /// Returns those still open, which replace the record's.
+    pub fn resume_fills(&mut self, fills: &[Fill], cursor: &Cursor) -> Vec<Fill> {
+        self.fills.joins = fills.last().map_or(0, |fill| fill.joins);
+        let begun = |f: &Fill| cursor.mark.filling && f.joins == cursor.mark.joins;
+        let mut open = Vec::new();
+        let mut rest = fills;
+        if let Some(at) = fills.iter().position(begun) {
+            self.position = fills[at].paused;
+            self.begin(&fills[at], cursor.position, cursor.part);
+            open.push(fills[at].clone());
+            rest = &fills[at + 1..];
+        }
+        let paused = self.fills.current().map_or(self.position, |current| current.paused);
+        for fill in rest {
+            let passed = open.is_empty()
+                && paused.includes(&fill.paused)
+                && paused.sequences() != fill.paused.sequences();
+            if passed || !self.has(&fill.channel) {
+                continue;
+            }
+            // The holder may stand before the place where the fill was to pause the others: it pauses them here.
+            let fill = Fill { joins: self.fills.number(), paused, ..fill.clone() };
+            self.fills.waiting.push_back(fill.clone());
+            open.push(fill);
+        }
+        open
+    }
+
+    /// Ends the back-fill once the channel stands where the others wait.
+    pub(super) fn finish_fill(&mut self, tail: &Tail) {
+        let Some(fill) = &self.fills.current else { return };
+        if !self.position.includes(&fill.paused) {
+            return;
+        }
+        self.position = fill.paused;
+        self.part = fill.paused_part;
+        self.fills.edge = Some((fill.joins, fill.paused));
+        self.fills.current = None;
+        self.settle(tail);
+    }
+
+    /// The channel of a back-fill was left: the others go on.
+    pub(super) fn forget_fill(&mut self, channel: &Channel, tail: &Tail) {
+        self.fills.waiting.retain(|fill| fill.channel != *channel);
+        let current = self.fills.current.take_if(|fill| fill.channel == *channel);
+        if let Some(fill) = current {
+            self.position = fill.paused;
+            self.part = fill.paused_part;
+            self.page = None;
+            self.settle(tail);
+        }
+    }
+}
