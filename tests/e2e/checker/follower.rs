@@ -99,6 +99,15 @@ impl Follower {
         }
     }
 
+    /// What the holder of a cursor was given of a channel that is joined with it.
+    pub(super) fn inherit(&mut self, channel: &String, value: &Value, book: &Book) {
+        let written = book.written.get(value);
+        if written.is_some_and(|written| written.channels.contains(channel)) {
+            self.inherited.insert(value.clone());
+            self.note_order(value, book);
+        }
+    }
+
     pub(super) fn forget_order(&mut self) {
         self.first.clear();
         self.last.clear();

@@ -39,8 +39,7 @@ impl Judge {
         match entry {
             Entry::Opened { client, channels, start } => self.open(client, channels, start),
             Entry::Joining { client, channel, start } => {
-                let base = self.base(client, channel, start);
-                self.follower(client).channels.insert(channel.clone(), base);
+                self.join(client, channel, start);
             }
             Entry::Following { client, channels } => {
                 let follower = self.follower(client);
@@ -117,6 +116,21 @@ impl Judge {
             Start::Acknowledged => self.rewind_to_ack(&mut follower, client),
         }
         follower.channels = bases.into_iter().collect();
+        self.followers.insert(client.clone(), follower);
+    }
+
+    fn join(&mut self, client: &ClientName, channel: &String, start: &Start) {
+        let base = self.base(client, channel, start);
+        let mut follower = self.followers.remove(client).unwrap_or_default();
+        follower.channels.insert(channel.clone(), base);
+        if let Start::Cursor(cursor) = start
+            && let Some(told) = self.find(client, cursor)
+            && told.client != *client
+        {
+            for given in self.line(told.tip) {
+                follower.inherit(channel, &given.value, &self.book);
+            }
+        }
         self.followers.insert(client.clone(), follower);
     }
 

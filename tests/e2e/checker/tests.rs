@@ -244,6 +244,20 @@ fn another_clients_cursor_stands_for_what_that_client_was_given() {
 }
 
 #[test]
+fn a_join_with_another_clients_cursor_is_judged_like_a_resume() {
+    let joined = |counters: &[u64]| {
+        let plot = plot();
+        plot.wrote(1..=4).got("ann", 1..=4).open("bob", &["team"], Start::Now);
+        let (channel, start) = (CALLS.to_owned(), Start::Cursor("ann2".to_owned()));
+        plot.note(Entry::Joining { client: "bob".into(), channel, start });
+        plot.got("bob", counters.iter().copied()).drained("bob")
+    };
+    assert!(joined(&[3, 4]).is_clean());
+    assert_eq!(joined(&[2, 3, 4]).duplicates.len(), 1);
+    assert_eq!(joined(&[4]).lost.len(), 1);
+}
+
+#[test]
 fn a_device_goes_on_from_its_acknowledgement() {
     let resumed = |counters: std::ops::RangeInclusive<u64>| {
         let plot = plot();

@@ -1,0 +1,10 @@
+//! Black-box clients, speaking what the contract says over plain sockets and recording what they see.
+//! They share no code with the services.
+
+pub(crate) mod http;
+pub(crate) mod publisher;
+pub(crate) mod signatures;
+pub(crate) mod sse;
+pub(crate) mod sse_text;
+pub(crate) mod token;
+pub(crate) mod websocket;
