@@ -122,6 +122,11 @@ pub fn quarantine(tenant: &Tenant, origin: &Token) -> String {
     format!("quarantine.{tenant}.{origin}")
 }
 
+/// Where what is kept under a quarantine subject came from.
+pub fn origin_of(quarantined: &str) -> Option<&str> {
+    quarantined.strip_prefix("quarantine.")?.split('.').nth(1)
+}
+
 /// Where a team hears which of its publications were refused.
 pub fn rejected_notice(tenant: &Tenant) -> String {
     format!("publish.{tenant}.rejected")
@@ -137,10 +142,26 @@ pub fn replay_requests(question: &str) -> String {
     format!("replay.request.*.{question}")
 }
 
+/// The tenant that a question to the read side is about.
+pub fn tenant_of_request(subject: &str) -> Result<Tenant, InvalidToken> {
+    let rest = subject.strip_prefix("replay.request.").ok_or(InvalidToken)?;
+    Tenant::parse(rest.split('.').next().unwrap_or_default())
+}
+
 /// Where what was quarantined of a tenant is given to the write side once more: a request with the stored message's
 /// headers (`Nats-Subject` tells its origin) and payload, answered with [`crate::replay::Answer`].
 pub fn redrive(tenant: &Tenant) -> String {
     format!("ingest.redrive.{tenant}")
+}
+
+/// Those requests of every tenant, for who answers them.
+pub fn redrive_requests() -> &'static str {
+    "ingest.redrive.*"
+}
+
+/// The tenant that a request to redrive is about.
+pub fn tenant_of_redrive(subject: &str) -> Result<Tenant, InvalidToken> {
+    Tenant::parse(subject.strip_prefix("ingest.redrive.").ok_or(InvalidToken)?)
 }
 
 #[cfg(test)]
@@ -161,6 +182,15 @@ mod tests {
         assert_eq!(subject.as_str(), "events.acme.call.CA42.update");
         assert_eq!(address().guard(), "events.acme.call.CA42.>");
         assert_eq!(Subject::parse(subject.as_str()).unwrap(), subject);
+    }
+
+    #[test]
+    fn what_is_written_for_the_read_side_is_read_back() {
+        let acme = Tenant::parse("acme").unwrap();
+        assert_eq!(tenant_of_request(&replay_request(&acme, "refs")).unwrap(), acme);
+        assert!(tenant_of_request("events.acme.call.CA42.update").is_err());
+        let kept = quarantine(&acme, &Token::parse("webhook").unwrap());
+        assert_eq!((tenant_of(&kept).unwrap(), origin_of(&kept)), (acme, Some("webhook")));
     }
 
     #[test]

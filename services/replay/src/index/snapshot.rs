@@ -22,6 +22,7 @@ pub(crate) enum Unreadable {
     Content,
 }
 
+/// The content without its checksum.
 pub(crate) fn encode(stream: StreamId, index: &StreamIndex) -> Vec<u8> {
     let mut out = vec![VERSION, stream.index() as u8];
     out.reserve(index.bytes());
@@ -38,9 +39,14 @@ pub(crate) fn encode(stream: StreamId, index: &StreamIndex) -> Vec<u8> {
         out.extend_from_slice(&fingerprint.to_le_bytes());
         write_varint(&mut out, *highest);
     }
-    let checksum = Sha256::digest(&out);
-    out.extend_from_slice(&checksum);
     out
+}
+
+/// Adds the checksum, which takes longer than the rest and needs no index to be held still.
+pub(crate) fn seal(mut content: Vec<u8>) -> Vec<u8> {
+    let checksum = Sha256::digest(&content);
+    content.extend_from_slice(&checksum);
+    content
 }
 
 fn encode_times(index: &StreamIndex, out: &mut Vec<u8>) {

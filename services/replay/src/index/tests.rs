@@ -149,7 +149,7 @@ proptest! {
                 index.stream_mut(stream).sweep();
             }
             if reload {
-                let bytes = snapshot::encode(stream, index.stream(stream));
+                let bytes = snapshot::seal(snapshot::encode(stream, index.stream(stream)));
                 index.replace(stream, snapshot::decode(stream, &bytes).unwrap());
             }
         }
@@ -186,7 +186,7 @@ proptest! {
     #[test]
     fn a_damaged_snapshot_is_refused(events in log(), place: prop::sample::Index, bit in 0u8..8) {
         let index = indexed(&events);
-        let mut bytes = snapshot::encode(Calls, index.stream(Calls));
+        let mut bytes = snapshot::seal(snapshot::encode(Calls, index.stream(Calls)));
         let place = place.index(bytes.len());
         bytes[place] ^= 1 << bit;
         prop_assert!(snapshot::decode(Calls, &bytes).is_err());
@@ -197,7 +197,7 @@ proptest! {
 #[test]
 fn a_snapshot_of_another_stream_or_version_is_refused() {
     let index = Index::default();
-    let mut bytes = snapshot::encode(Calls, index.stream(Calls));
+    let mut bytes = snapshot::seal(snapshot::encode(Calls, index.stream(Calls)));
     assert_eq!(snapshot::decode(Crisis, &bytes).unwrap_err(), snapshot::Unreadable::Stream);
     bytes[0] += 1;
     assert_eq!(snapshot::decode(Calls, &bytes).unwrap_err(), snapshot::Unreadable::Version);

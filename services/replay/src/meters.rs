@@ -1,0 +1,59 @@
+//! What the read side counts.
+
+use std::borrow::Cow;
+
+use runtime::metrics::Metrics;
+use runtime::metrics::metrics::counter::Counter;
+use runtime::metrics::metrics::family::Family;
+use runtime::metrics::metrics::gauge::Gauge;
+use runtime::metrics::metrics::histogram::Histogram;
+
+use crate::answer::Refusal;
+
+type Label = [(&'static str, &'static str); 1];
+
+#[derive(Clone, Debug)]
+pub(crate) struct Meters {
+    pub(crate) events: Gauge,
+    pub(crate) channels: Gauge,
+    pub(crate) bytes: Gauge,
+    /// Behind the head, per stream.
+    pub(crate) lag: Family<Label, Gauge>,
+    requests: Family<Label, Counter>,
+    refusals: Family<Label, Counter>,
+    pub(crate) latency: Histogram,
+    pub(crate) snapshots: Counter,
+}
+
+impl Meters {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let lag = metrics.register(
+            "replay_index_lag_events",
+            "Events stored and not yet indexed.",
+            Family::<Label, Gauge>::default(),
+        );
+        Self {
+            events: metrics.gauge("replay_index_events", "Events in the channel index."),
+            channels: metrics.gauge("replay_index_channels", "Channels in the index, per stream."),
+            bytes: metrics.gauge("replay_index_bytes", "Memory that the channel index takes."),
+            lag,
+            requests: metrics.counters("replay_requests", "Questions answered, by kind."),
+            refusals: metrics.counters("replay_refusals", "Questions refused, by code."),
+            latency: metrics.seconds("replay_request_seconds", "Time to answer a question."),
+            snapshots: metrics.counter("replay_snapshots", "Snapshots of the index written."),
+        }
+    }
+
+    pub(crate) fn asked(&self, question: &'static str) {
+        self.requests.get_or_create(&[("question", question)]).inc();
+    }
+
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        // A code that the write side made up is not ours to count by: labels must stay few.
+        let code = match &refusal.code {
+            Cow::Borrowed(code) => code,
+            Cow::Owned(_) => "redrive_refused",
+        };
+        self.refusals.get_or_create(&[("code", code)]).inc();
+    }
+}
