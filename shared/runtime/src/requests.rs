@@ -34,7 +34,28 @@ impl Nats {
         payload: Bytes,
         deadline: Duration,
     ) -> Result<Bytes, RequestError> {
-        let request = async_nats::Request::new().payload(payload).timeout(Some(deadline));
+        self.ask(subject, async_nats::Request::new().payload(payload), deadline).await
+    }
+
+    /// A request that passes a message on with the headers it came with.
+    pub async fn request_with_headers(
+        &self,
+        subject: &str,
+        headers: &Headers,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        let request = async_nats::Request::new().headers(headers.map().clone()).payload(payload);
+        self.ask(subject, request, deadline).await
+    }
+
+    async fn ask(
+        &self,
+        subject: &str,
+        request: async_nats::Request,
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        let request = request.timeout(Some(deadline));
         let sent = self.publishing().client().send_request(subject.to_owned(), request);
         // The client's own time-out begins only when the request has a place in its queue.
         let answer =

@@ -19,6 +19,10 @@ impl Headers {
         })
     }
 
+    pub(crate) fn map(&self) -> &HeaderMap {
+        &self.0
+    }
+
     /// Reads the header block of a stored message, as the leader's get returns it.
     pub(crate) fn parse(block: &str) -> Self {
         let mut map = HeaderMap::new();
