@@ -2,6 +2,7 @@
 //! all of it, and does not forget whose events retention has removed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::StreamId;
@@ -33,18 +34,14 @@ pub(crate) struct Snapshots {
     reader: LogReader,
     state: Arc<State>,
     config: IndexConfig,
-}
-
-/// What was last written of a stream.
-#[derive(Clone, Copy)]
-struct Written {
-    head: u64,
-    at: Instant,
+    /// The heads of the snapshots in the store.
+    stored: Arc<[AtomicU64; domain::stream::COUNT]>,
 }
 
 impl Snapshots {
     pub(crate) fn new(nats: &Nats, state: Arc<State>, config: IndexConfig) -> Self {
-        Self { nats: nats.clone(), reader: nats.log_reader(), state, config }
+        let reader = nats.log_reader();
+        Self { nats: nats.clone(), reader, state, config, stored: Arc::default() }
     }
 
     /// A stream's index as it was last written, if it still is an index of that stream.
@@ -56,6 +53,7 @@ impl Snapshots {
         match self.mismatch(stream, &index, &found).await {
             None => {
                 info!(stream = %stream, sequence = index.head(), "index loaded from its snapshot");
+                self.stored[stream.index()].store(index.head(), Ordering::Relaxed);
                 Some(index)
             }
             Some(reason) => {
@@ -132,8 +130,7 @@ impl Snapshots {
 
     /// Writes what is due until told to stop, and then everything once more.
     pub(crate) async fn keep(self, shutdown: CancellationToken) -> Result<(), BoxError> {
-        let begun = Instant::now();
-        let mut written = [Written { head: 0, at: begun }; domain::stream::COUNT];
+        let mut written = [Instant::now(); domain::stream::COUNT];
         loop {
             let stopping = tokio::select! {
                 () = tokio::time::sleep(self.config.snapshot_check_every) => false,
@@ -144,7 +141,8 @@ impl Snapshots {
                 if let Some(head) = self.due(stream, *last, stopping)
                     && self.save(stream).await
                 {
-                    *last = Written { head, at: Instant::now() };
+                    self.stored[stream.index()].store(head, Ordering::Relaxed);
+                    *last = Instant::now();
                 }
             }
             if stopping {
@@ -154,13 +152,13 @@ impl Snapshots {
     }
 
     /// The stream's head if it should be written down now.
-    fn due(&self, stream: StreamId, last: Written, stopping: bool) -> Option<u64> {
+    fn due(&self, stream: StreamId, written: Instant, stopping: bool) -> Option<u64> {
         if !self.state.is_caught_up(stream) {
             return None;
         }
         let head = self.state.index().stream(stream).head();
-        let grown = head.abs_diff(last.head);
-        let old = last.at.elapsed() >= self.config.snapshot_after;
+        let grown = head.abs_diff(self.stored[stream.index()].load(Ordering::Relaxed));
+        let old = written.elapsed() >= self.config.snapshot_after;
         let due = grown >= self.config.snapshot_after_events || old || stopping;
         (grown > 0 && due).then_some(head)
     }

@@ -100,7 +100,7 @@ impl Postings {
     }
 
     /// The same without what stands below `sequence`.
-    pub(crate) fn from_sequence(&self, sequence: u64) -> Self {
+    pub(crate) fn kept_from(&self, sequence: u64) -> Self {
         let mut kept = Self::default();
         Run::forward(self, sequence.saturating_sub(1), u64::MAX).for_each(|entry| kept.push(entry));
         kept.shrink();
@@ -220,7 +220,7 @@ mod tests {
             let below = list.iter().rev().copied().find(|s| *s < pivot);
             prop_assert_eq!(packed.highest_below(pivot), below);
             let kept: Vec<u64> = list.iter().copied().filter(|s| *s >= pivot).collect();
-            prop_assert_eq!(packed.from_sequence(pivot).iter().collect::<Vec<_>>(), kept);
+            prop_assert_eq!(packed.kept_from(pivot).iter().collect::<Vec<_>>(), kept);
         }
 
         #[test]

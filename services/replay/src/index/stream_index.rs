@@ -152,7 +152,7 @@ impl StreamIndex {
             if let Some(highest) = postings.highest_below(first) {
                 removed.insert(fingerprint(key), highest);
                 *bytes -= postings.heap();
-                *postings = postings.from_sequence(first);
+                *postings = postings.kept_from(first);
                 *bytes += postings.heap();
             }
             if postings.is_empty() {

@@ -14,6 +14,7 @@ pub(super) fn item(message: &LogMessage, redriven_at: Option<i64>) -> Item {
     Item {
         id: message.sequence.to_string(),
         origin: subject::origin_of(&message.subject).unwrap_or_default().to_owned(),
+        place: told(header::PLACE),
         reason: told(header::REASON),
         source: told(header::SOURCE),
         received_at: message.stored_at,

@@ -7,7 +7,9 @@ use serde_json::Value;
 pub mod header {
     /// Why it could not be understood, for the operator. Holds no payload.
     pub const REASON: &str = "tl-reason";
-    /// Where it came from: a webhook source, a publisher's subject, a command's subject.
+    /// The path or the subject it came to.
+    pub const PLACE: &str = "tl-origin";
+    /// Who sent it: a webhook source, a publisher.
     pub const SOURCE: &str = "tl-source";
 }
 
@@ -33,7 +35,11 @@ pub struct ListAnswer {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Item {
     pub id: String,
+    /// The last token of its subject.
     pub origin: String,
+    /// The path or the subject it came to.
+    #[serde(default)]
+    pub place: String,
     pub reason: String,
     pub source: String,
     /// Unix milliseconds.
