@@ -1,5 +1,6 @@
 //! runtime
 
+pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod http;
@@ -17,9 +18,12 @@ pub mod log_message;
 pub mod log_reader;
 pub mod messaging;
 pub mod nats;
+pub mod nats_binary;
+pub mod nats_server;
 pub mod object_store;
 pub mod provision;
 pub mod requests;
+pub mod test_support;
 pub use log_message::LogMessage;
 pub mod http_client;
 pub mod tls;

@@ -1,0 +1,200 @@
+//! Runs a nats-server as a child: for `throughline up` and for tests. Knows its configuration files, not its clients.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+mod orphan;
+mod passwords;
+mod ports;
+pub mod teams;
+
+pub use passwords::Passwords;
+
+const CONFIG: &str = include_str!("../../../nats/nats.conf");
+const USERS: &str = include_str!("../../../nats/users.conf");
+
+/// A store with much data in it is checked before the server listens.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(2);
+
+/// How to run it.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    pub binary: PathBuf,
+    /// Holds the configuration, the log and the store; survives restarts.
+    pub data: PathBuf,
+    /// Port -1 lets the system choose.
+    pub listen: String,
+    pub monitor: String,
+    pub max_file_store: String,
+    pub passwords: Passwords,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the data folder {} cannot be used", path.display())]
+    Data {
+        path: PathBuf,
+        #[source]
+        reason: io::Error,
+    },
+    #[error("{} cannot be run", path.display())]
+    Run {
+        path: PathBuf,
+        #[source]
+        reason: io::Error,
+    },
+    #[error(
+        "the address {listen} is taken by another program; NATS_PORT moves nats-server elsewhere"
+    )]
+    AddressTaken { listen: String },
+    #[error("nats-server ended at once: {last_words}")]
+    Ended { last_words: String },
+    #[error("nats-server was not ready in time")]
+    NotReady,
+}
+
+/// A running server. Dropping it kills it; `stop` is the orderly way.
+pub struct NatsServer {
+    child: Child,
+    pid: u32,
+    address: SocketAddr,
+    monitor: Option<SocketAddr>,
+    data: PathBuf,
+    passwords: Passwords,
+}
+
+impl NatsServer {
+    /// Starts it and waits until it takes connections. A server that a killed parent left behind is stopped first.
+    pub async fn start(config: &ServerConfig) -> Result<Self, StartError> {
+        let unusable = |reason| StartError::Data { path: config.data.clone(), reason };
+        write_files(&config.data).map_err(unusable)?;
+        orphan::stop(&pid_file(&config.data)).await;
+        let log = fs::File::create(log_file(&config.data)).map_err(unusable)?;
+        let mut child = command(config, log)
+            .spawn()
+            .map_err(|reason| StartError::Run { path: config.binary.clone(), reason })?;
+        let pid = child.id().ok_or(StartError::NotReady)?;
+        let deadline = Instant::now() + READY_WITHIN;
+        let ports = loop {
+            if let Some(ports) = ports::read(&config.data, pid) {
+                break ports;
+            }
+            if let Ok(Some(_)) = child.try_wait() {
+                return Err(last_words(config));
+            }
+            if Instant::now() >= deadline {
+                return Err(StartError::NotReady);
+            }
+            sleep(POLL).await;
+        };
+        info!(address = %ports.client, "nats-server is running");
+        let (data, passwords) = (config.data.clone(), config.passwords.clone());
+        Ok(Self { child, pid, address: ports.client, monitor: ports.monitor, data, passwords })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn monitor(&self) -> Option<SocketAddr> {
+        self.monitor
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// With the user's password in it.
+    pub fn url(&self, user: &str) -> String {
+        self.passwords.url(user, self.address)
+    }
+
+    /// The file with the users, to which `teams::add` adds.
+    pub fn users_file(&self) -> PathBuf {
+        users_file(&self.data)
+    }
+
+    /// Reads the users' file again; connections of users that stay are kept.
+    pub fn reload(&self) -> io::Result<()> {
+        orphan::signal(self.pid, rustix::process::Signal::HUP)
+    }
+
+    /// Ends when the server does, asked or not.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Lets it write what it has and end; kills it when that takes too long.
+    pub async fn stop(mut self, within: Duration) {
+        let asked = orphan::signal(self.pid, rustix::process::Signal::TERM);
+        if asked.is_err() || timeout(within, self.child.wait()).await.is_err() {
+            warn!("nats-server did not stop in time and is killed");
+            self.kill().await;
+        }
+        // Failing leaves a file behind that names no process.
+        let _ = fs::remove_file(pid_file(&self.data));
+    }
+
+    /// As a crash would end it.
+    pub async fn kill(&mut self) {
+        // It has ended either way.
+        let _ = self.child.kill().await;
+    }
+}
+
+fn pid_file(data: &Path) -> PathBuf {
+    data.join("nats-server.pid")
+}
+
+fn log_file(data: &Path) -> PathBuf {
+    data.join("nats-server.log")
+}
+
+fn users_file(data: &Path) -> PathBuf {
+    data.join("users.conf")
+}
+
+fn command(config: &ServerConfig, log: fs::File) -> Command {
+    let data = &config.data;
+    let mut command = Command::new(&config.binary);
+    command.arg("--config").arg(data.join("nats.conf"));
+    command.arg("--pid").arg(pid_file(data)).arg("--ports_file_dir").arg(data);
+    // Only what its configuration names: the parent's environment may hold secrets that are none of its business.
+    command.env_clear().envs(config.passwords.environment());
+    command.env("NATS_SERVER_NAME", "throughline");
+    command.env("NATS_LISTEN", &config.listen).env("NATS_HTTP", &config.monitor);
+    command.env("NATS_STORE_DIR", data.join("store"));
+    command.env("NATS_MAX_FILE_STORE", &config.max_file_store);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+    // A Ctrl-C at the terminal goes to the whole group; the server must outlive the services that drain into it.
+    command.process_group(0);
+    command
+}
+
+fn write_files(data: &Path) -> io::Result<()> {
+    fs::create_dir_all(data)?;
+    fs::write(data.join("nats.conf"), CONFIG)?;
+    let users = match fs::read_to_string(users_file(data)) {
+        Ok(old) => teams::carry_over(&old, USERS),
+        Err(_) => USERS.to_owned(),
+    };
+    fs::write(users_file(data), users)
+}
+
+fn last_words(config: &ServerConfig) -> StartError {
+    let log = fs::read_to_string(log_file(&config.data)).unwrap_or_default();
+    if log.contains("address already in use") {
+        return StartError::AddressTaken { listen: config.listen.clone() };
+    }
+    let last = log.lines().rfind(|line| !line.trim().is_empty());
+    StartError::Ended { last_words: last.unwrap_or("it said nothing").to_owned() }
+}
