@@ -38,6 +38,11 @@ impl<'a> Reader<'a> {
         self.strings.get(variable.name).filter(|value| !value.trim().is_empty())
     }
 
+    /// Whether it was set, itself or as `NAME_FILE`.
+    pub fn is_given(&self, variable: &Variable) -> bool {
+        self.given(variable).is_some() || self.strings.get(&file_variant(variable)).is_some()
+    }
+
     /// The value or the declared default; `None` where there is neither. A required one is missed.
     pub fn optional(&mut self, variable: &Variable) -> Option<String> {
         let given = self.given(variable);
@@ -145,7 +150,7 @@ impl<'a> Reader<'a> {
 
     /// A secret by `NAME` or the file in `NAME_FILE`, whose trailing line ends are left out.
     pub fn secret(&mut self, variable: &Variable) -> Option<Secret> {
-        let file = format!("{}_FILE", variable.name);
+        let file = file_variant(variable);
         match (self.given(variable), self.strings.get(&file).filter(|path| !path.is_empty())) {
             (Some(_), Some(_)) => {
                 self.mistake(variable, format_args!("given twice, here and in {file}; keep one"));
@@ -182,6 +187,10 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+fn file_variant(variable: &Variable) -> String {
+    format!("{}_FILE", variable.name)
 }
 
 fn split(text: &str) -> impl Iterator<Item = &str> {

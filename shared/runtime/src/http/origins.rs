@@ -58,7 +58,7 @@ impl Origins {
 }
 
 /// `http://localhost:5173` and its like; the host must be exactly a name of this machine.
-fn is_localhost(origin: &str) -> bool {
+pub(crate) fn is_localhost(origin: &str) -> bool {
     let Some((_, rest)) = origin.split_once("://") else { return false };
     let host = match rest.strip_prefix('[') {
         Some(v6) => v6.split(']').next(),
@@ -68,7 +68,7 @@ fn is_localhost(origin: &str) -> bool {
 }
 
 /// Refuses requests of other origins with 403 and answers allowed ones with what CORS asks for, credentials included.
-pub fn with_origins(router: Router, origins: Origins) -> Router {
+pub(super) fn with_origins(router: Router, origins: Origins) -> Router {
     router.layer(from_fn_with_state(origins, check))
 }
 

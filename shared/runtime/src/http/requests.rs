@@ -10,7 +10,8 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use tracing::debug;
 
-use crate::http::{Peer, Problem};
+use crate::http::origins::with_origins;
+use crate::http::{Origins, Peer, Problem};
 use crate::ids;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -19,18 +20,23 @@ const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Debug)]
 pub struct RequestId(pub Arc<str>);
 
-/// Gives every request an id, puts it into problems and the `X-Request-Id` header, and writes the access log.
-/// Unknown paths and methods become problems too.
-pub fn with_request_ids(router: Router) -> Router {
-    router
+/// What every service puts around its routes: an id per request (in problems and in `X-Request-Id`), the access log,
+/// problems for unknown paths and methods, and the check of origins where browsers may come.
+pub fn edge(routes: Router, origins: Option<Origins>) -> Router {
+    // The fallbacks come before the layers, or preflights of known paths would miss the check of origins.
+    let routes = routes
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this path.")
         })
         .method_not_allowed_fallback(async || {
             let detail = "This path does not know this method; see the Allow header.";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
-        })
-        .layer(from_fn(identify))
+        });
+    let routes = match origins {
+        Some(origins) => with_origins(routes, origins),
+        None => routes,
+    };
+    routes.layer(from_fn(identify))
 }
 
 async fn identify(mut request: Request, next: Next) -> Response {

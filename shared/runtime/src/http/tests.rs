@@ -30,11 +30,12 @@ fn app() -> Router {
     let id = async |request: axum::extract::Request| {
         request.extensions().get::<RequestId>().unwrap().0.to_string()
     };
-    with_request_ids(
+    edge(
         Router::new()
             .route("/refuse", get(refuse))
             .route("/echo", post(echo))
             .route("/id", get(id)),
+        None,
     )
 }
 
@@ -124,7 +125,7 @@ fn localhost_means_this_machine_and_nothing_that_begins_like_it() {
 
 fn cors() -> Router {
     let routes = Router::new().route("/x", get(async || "content").post(async || "posted"));
-    with_request_ids(with_origins(routes, Origins::new(["https://a.example".to_owned()])))
+    edge(routes, Some(Origins::new(["https://a.example".to_owned()])))
 }
 
 #[tokio::test]
