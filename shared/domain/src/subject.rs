@@ -107,6 +107,11 @@ impl fmt::Display for Subject {
     }
 }
 
+/// What one tenant's stored events match.
+pub fn stored_filter(tenant: &Tenant) -> String {
+    format!("{STORED}.{tenant}.>")
+}
+
 /// What one tenant's ephemeral events match; `None` stands for every tenant.
 pub fn ephemeral_filter(tenant: Option<&Tenant>) -> String {
     format!("{EPHEMERAL}.{}.>", tenant.map_or("*", Tenant::as_str))

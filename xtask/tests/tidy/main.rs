@@ -1,0 +1,8 @@
+//! The house's rules that no compiler checks.
+
+#[cfg(test)]
+mod crates;
+#[cfg(test)]
+mod sources;
+#[cfg(test)]
+mod tree;
