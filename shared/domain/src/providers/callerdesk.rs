@@ -1,0 +1,148 @@
+//! CallerDesk: `live_call` and `call_report`, all values texts, as JSON or a form.
+//! Times are ISO or `yyyy-mm-dd hh:mm:ss` in India's time.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use time::macros::{format_description, offset};
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+use super::fields::{Data, Form, iso, json, number, required_text, text, within_four_digits};
+use super::{Mapped, Observation, Unmappable};
+
+/// `workspace` is the source's tenant, which the CRM calls so.
+pub fn map_event(body: &[u8], workspace: &str) -> Mapped {
+    let report = read(body)?;
+    let call = Call { id: call_id(&report, body), workspace, report };
+    match call.kind()? {
+        Kind::Live => call.live(),
+        Kind::Completed => call.completed(),
+    }
+}
+
+/// The last ten digits of a telephone number, by which a call finds its contact.
+pub fn last_ten_digits(phone: &str) -> Option<String> {
+    let digits: Vec<char> = phone.chars().filter(char::is_ascii_digit).collect();
+    Some(digits.get(digits.len().checked_sub(10)?..)?.iter().collect())
+}
+
+enum Kind {
+    Live,
+    Completed,
+}
+
+struct Call<'a> {
+    id: String,
+    workspace: &'a str,
+    report: Value,
+}
+
+impl Call<'_> {
+    fn kind(&self) -> Result<Kind, Unmappable> {
+        match text(&self.report, "/type").as_deref() {
+            Some("live_call") => Ok(Kind::Live),
+            Some("call_report") => Ok(Kind::Completed),
+            Some(_) => Err(Unmappable::new("type has an unknown value")),
+            // The provider itself sends no type; only a report has an end.
+            None if text(&self.report, "/EndTime").is_some()
+                || text(&self.report, "/CallDuration").is_some() =>
+            {
+                Ok(Kind::Completed)
+            }
+            None if text(&self.report, "/SourceNumber").is_some() => Ok(Kind::Live),
+            None => Err(Unmappable::new("neither type nor SourceNumber is there")),
+        }
+    }
+
+    fn live(&self) -> Mapped {
+        let start = self.time("/StartTime");
+        let data = self.base("live_call")?.with("status", required_text(&self.report, "/Status")?);
+        Ok(self.observation("call.live", "live_call", start, data))
+    }
+
+    fn completed(&self) -> Mapped {
+        let said = required_text(&self.report, "/Status")?;
+        let seconds = number(&self.report, "/CallDuration").unwrap_or(0);
+        let end = self.time("/EndTime");
+        let data = self
+            .base("call_completed")?
+            .with("status", outcome(&said))
+            .with("providerStatus", said)
+            .with("duration", format!("{}m {}s", seconds / 60, seconds % 60))
+            .with("durationSeconds", seconds)
+            .maybe("talkSeconds", number(&self.report, "/TalkDuration"))
+            .maybe("recordingUrl", text(&self.report, "/CallRecordingUrl"))
+            .maybe("agentName", text(&self.report, "/receiver_name"))
+            .maybe("callGroup", text(&self.report, "/call_group"))
+            .maybe("campaignId", text(&self.report, "/campid"))
+            .maybe("errorCode", text(&self.report, "/error_code"))
+            .time("endTime", end);
+        Ok(self.observation("call.completed", "call_report", end, data))
+    }
+
+    fn base(&self, kind: &str) -> Result<Data, Unmappable> {
+        let outbound = text(&self.report, "/Direction").map(|direction| direction != "IVR");
+        // The person called is the destination; a caller into the menu (IVR) is the source.
+        let (person, other) = if outbound == Some(false) {
+            ("/SourceNumber", "/DestinationNumber")
+        } else {
+            ("/DestinationNumber", "/SourceNumber")
+        };
+        Ok(Data::default()
+            .with("type", kind)
+            .with("workspaceId", self.workspace)
+            .with("callId", self.id.as_str())
+            .with("phoneNumber", required_text(&self.report, person)?)
+            .maybe("virtualNumber", text(&self.report, other))
+            .maybe("agentNumber", text(&self.report, "/DialWhomNumber"))
+            .maybe("direction", outbound.map(|out| if out { "outbound" } else { "inbound" }))
+            .time("startTime", self.time("/StartTime")))
+    }
+
+    fn observation(
+        &self,
+        event: &'static str,
+        kind: &str,
+        time: Option<OffsetDateTime>,
+        data: Data,
+    ) -> Vec<Observation> {
+        vec![Observation::new(event, format!("{}:{kind}", self.id), time, data.done())]
+    }
+
+    fn time(&self, pointer: &str) -> Option<OffsetDateTime> {
+        let text = text(&self.report, pointer)?;
+        iso(&text).or_else(|| india_time(&text))
+    }
+}
+
+fn read(body: &[u8]) -> Result<Value, Unmappable> {
+    let starts_with = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    let value = match starts_with {
+        None => return Err(Unmappable::new("the body is empty")),
+        Some(b'{' | b'[' | b'"') => json(body)?,
+        Some(_) => Form::parse(body).into_json(),
+    };
+    if value.is_object() { Ok(value) } else { Err(Unmappable::new("the body is no object")) }
+}
+
+/// The provider's id, else one made from the body, which its repeats share.
+fn call_id(report: &Value, body: &[u8]) -> String {
+    text(report, "/CallSid").unwrap_or_else(|| {
+        let digest = Sha256::digest(body);
+        digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    })
+}
+
+fn outcome(status: &str) -> &'static str {
+    match status.to_ascii_uppercase().replace([' ', '_', '-'], "").as_str() {
+        "ANSWER" | "ANSWERED" | "COMPLETED" => "Completed",
+        "NOANSWER" | "CANCEL" | "CANCELLED" | "ABANDONED" | "ABANDON" | "MISSED" => "No Answer",
+        "BUSY" => "Busy",
+        _ => "Failed",
+    }
+}
+
+fn india_time(text: &str) -> Option<OffsetDateTime> {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    let local = PrimitiveDateTime::parse(text, &format).ok()?;
+    within_four_digits(local.assume_offset(offset!(+5:30)))
+}

@@ -1,0 +1,105 @@
+use serde_json::json;
+
+use super::*;
+use crate::providers::callerdesk::*;
+
+const REPORT: &[u8] = include_bytes!("../../../testdata/webhooks/callerdesk-call-report.json");
+const CRM_REPORT: &[u8] =
+    include_bytes!("../../../testdata/webhooks/callerdesk-call-report-crm.json");
+const LIVE: &[u8] = include_bytes!("../../../testdata/webhooks/callerdesk-live-call.json");
+
+#[test]
+fn the_crms_report_becomes_the_completed_call_it_shows() {
+    let (observation, admitted) = one(map_event(CRM_REPORT, "acme"));
+    assert_eq!(observation.event_type, "call.completed");
+    let data = stored(&admitted);
+    assert_eq!((&data["type"], &data["workspaceId"]), (&json!("call_completed"), &json!("acme")));
+    assert_eq!((&data["status"], &data["duration"]), (&json!("Completed"), &json!("2m 0s")));
+    assert_eq!(data["durationSeconds"], 120);
+    assert_eq!(data["phoneNumber"], "+91 98765 43210");
+    assert_eq!(data["recordingUrl"], "https://example.com/recording.mp3");
+    assert_eq!(data["direction"], "outbound");
+    assert_eq!(data["startTime"], "2024-01-01T10:00:00.000Z");
+    assert_eq!(data["endTime"], "2024-01-01T10:02:00.000Z");
+    assert_eq!(data["agentName"], "Agent Name");
+    let call = data["callId"].as_str().unwrap();
+    assert_eq!(observation.key, format!("{call}:call_report"));
+    assert_eq!(channels(&admitted), ["calls", &format!("call:{call}")]);
+}
+
+#[test]
+fn the_providers_own_report_is_in_indias_time_and_about_the_caller() {
+    let (observation, admitted) = one(map_event(REPORT, "acme"));
+    assert_eq!(observation.key, "1672649960.960123:call_report");
+    let data = stored(&admitted);
+    assert_eq!(data["startTime"], "2023-01-02T09:12:40.000Z");
+    assert_eq!(data["endTime"], "2023-01-02T09:14:55.000Z");
+    assert_eq!(
+        (&data["phoneNumber"], &data["direction"]),
+        (&json!("8750123456"), &json!("inbound"))
+    );
+    assert_eq!(
+        (&data["virtualNumber"], &data["agentNumber"]),
+        (&json!("8068921234"), &json!("9560123456"))
+    );
+    assert_eq!((&data["duration"], &data["talkSeconds"]), (&json!("2m 15s"), &json!(97)));
+    assert!(data.get("campaignId").is_none());
+    assert!(admitted.subject.as_str().starts_with("events.acme.call._x"));
+}
+
+#[test]
+fn a_live_call_names_whom_it_calls() {
+    let (observation, admitted) = one(map_event(LIVE, "acme"));
+    assert_eq!(observation.event_type, "call.live");
+    let data = stored(&admitted);
+    assert_eq!((&data["type"], &data["status"]), (&json!("live_call"), &json!("Picked")));
+    assert_eq!(data["phoneNumber"], "9876543210");
+}
+
+#[test]
+fn a_form_says_the_same_as_json() {
+    let body = b"SourceNumber=1&DestinationNumber=2&Status=BUSY&EndTime=2023-01-02+14%3A44%3A55&CallSid=16.9";
+    let (_, admitted) = one(map_event(body, "acme"));
+    let data = stored(&admitted);
+    assert_eq!((&data["status"], &data["duration"]), (&json!("Busy"), &json!("0m 0s")));
+}
+
+#[test]
+fn outcomes_are_the_crms_four() {
+    let outcome = |status: &str| {
+        let body = json!({"type": "call_report", "DestinationNumber": "9", "Status": status});
+        let (_, admitted) = one(map_event(body.to_string().as_bytes(), "acme"));
+        stored(&admitted)["status"].as_str().unwrap().to_owned()
+    };
+    let said = ["ANSWER", "NOANSWER", "No Answer", "CANCEL", "abandoned", "BUSY", "CONGESTION"];
+    let expected =
+        ["Completed", "No Answer", "No Answer", "No Answer", "No Answer", "Busy", "Failed"];
+    assert_eq!(said.map(outcome), expected.map(str::to_owned));
+}
+
+#[test]
+fn repeats_without_an_id_share_a_key_and_other_calls_do_not() {
+    let key = |body: &[u8]| map_event(body, "acme").unwrap()[0].key.clone();
+    assert_eq!(key(LIVE), key(LIVE));
+    assert_ne!(key(LIVE), key(CRM_REPORT));
+}
+
+#[test]
+fn other_bodies_are_unmappable() {
+    let reason = |body: &[u8]| map_event(body, "acme").unwrap_err().reason;
+    assert_eq!(reason(b""), "the body is empty");
+    assert_eq!(reason(b"{"), "the body is not JSON");
+    assert_eq!(reason(b"[]"), "the body is no object");
+    assert_eq!(reason(b"{\"type\":\"sms\"}"), "type has an unknown value");
+    assert_eq!(reason(b"{\"Status\":\"ANSWER\"}"), "neither type nor SourceNumber is there");
+    assert_eq!(
+        reason(b"{\"type\":\"live_call\",\"Status\":\"Picked\"}"),
+        "DestinationNumber is missing"
+    );
+}
+
+#[test]
+fn contacts_are_found_by_ten_digits() {
+    assert_eq!(last_ten_digits("+91 98765-43210").as_deref(), Some("9876543210"));
+    assert_eq!(last_ten_digits("43210"), None);
+}
