@@ -1,0 +1,4 @@
+//! The service against a real nats-server.
+
+#[cfg(test)]
+mod presence;
