@@ -3,10 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use runtime::config::{
-    Mistakes, NATS_CREDS, NATS_URL, OPS_LISTEN, Reader, SHUTDOWN_GRACE_MS, Strings,
-};
-use runtime::nats::{Credentials, NatsConfig};
+use runtime::config::{Mistakes, OPS_LISTEN, Reader, SHUTDOWN_GRACE_MS, Strings};
+use runtime::nats::NatsConfig;
 use runtime::telemetry;
 
 pub const SERVICE: &str = "replay";
@@ -50,31 +48,13 @@ impl Config {
     pub fn read(strings: &dyn Strings) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(strings);
         let config = Self {
-            nats: nats(&mut reader),
+            nats: NatsConfig::read(&mut reader, SERVICE),
             ops_listen: reader.addresses_or(&OPS_LISTEN, OPS_DEFAULT),
             telemetry: telemetry::Settings::read(&mut reader),
             grace: reader.milliseconds(&SHUTDOWN_GRACE_MS),
             index: IndexConfig::default(),
         };
         reader.finish(config)
-    }
-}
-
-fn nats(reader: &mut Reader<'_>) -> NatsConfig {
-    let url = reader.text(&NATS_URL);
-    let credentials = credentials(reader);
-    NatsConfig { url, credentials, service: SERVICE.to_owned() }
-}
-
-fn credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
-    let path = reader.path(&NATS_CREDS)?;
-    let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
-    match read.and_then(|text| Credentials::parse(&text).map_err(|error| error.to_string())) {
-        Ok(credentials) => Some(credentials),
-        Err(error) => {
-            reader.mistake(&NATS_CREDS, format_args!("{}: {error}", path.display()));
-            None
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! runtime
 
 pub mod auth;
+pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod http;

@@ -19,6 +19,7 @@ pub(crate) mod headers;
 pub(crate) mod names;
 pub(crate) mod pull;
 pub(crate) mod replies;
+mod settings;
 
 pub(crate) use connection::{Connection, Link};
 pub use credentials::{Credentials, UnknownCredentials};

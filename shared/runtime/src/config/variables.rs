@@ -82,5 +82,14 @@ variables! {
     STRICT_DURABILITY: Fallback::Is("0"), false, "1 refuses a NATS server that does not sync every write.";
     CONNECTIONS_PER_ADDRESS: Fallback::Is("16384"), false, "Connections of one address that have not authenticated yet; more are closed.";
     SEND_LOWAT_BYTES: Fallback::Is("16384"), false, "Unsent bytes the kernel may hold for a connection (TCP_NOTSENT_LOWAT).";
+    TAIL_BYTES: Fallback::Is("67108864"), false, "Memory for the newest events of a gateway, from which returning clients are served.";
+    TAIL_WARM_EVENTS: Fallback::Is("20000"), false, "Events of each stream that a starting gateway reads before it is ready.";
+    PAGE_CACHE_BYTES: Fallback::Is("67108864"), false, "Memory for older events that returning clients have asked for.";
+    HEARTBEAT_MS: Fallback::Is("25000"), false, "How often an idle WebSocket is pinged.";
+    LAG_TIMEOUT_MS: Fallback::Is("60000"), false, "How long a socket may accept nothing before it is closed with the advice to resume.";
+    AUTH_TIMEOUT_MS: Fallback::Is("10000"), false, "How long a WebSocket may take to say who it is.";
+    MAX_MESSAGE_BYTES: Fallback::Is("65536"), false, "The longest message of a client.";
+    MAX_CHANNELS: Fallback::Is("200"), false, "Channels that a connection may be in.";
+    MESSAGES_PER_SECOND: Fallback::Is("50"), false, "Messages that a connection may send, with bursts of twice as many.";
     SHUTDOWN_GRACE_MS: Fallback::Is("10000"), false, "How long work in flight may take to finish on stop.";
 }
