@@ -61,4 +61,14 @@ impl LogReader {
             Answer { .. } => Err(ReadError::Malformed),
         }
     }
+
+    /// Whether the stream has this durable. The user needs the right to ask (`$JS.API.CONSUMER.INFO.…`).
+    pub async fn has_durable(&self, stream: &str, durable: &str) -> Result<bool, ReadError> {
+        let deadline = Instant::now() + self.deadline;
+        let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{durable}");
+        let message = self.ask(&subject, Bytes::new(), deadline).await?;
+        let answer: Answer =
+            serde_json::from_slice(&message.payload).map_err(|_| ReadError::Malformed)?;
+        Ok(answer.error.is_none())
+    }
 }

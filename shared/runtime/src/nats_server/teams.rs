@@ -60,7 +60,7 @@ impl Team {
                 "replay_policy": "instant",
                 "ack_wait": "30s",
                 "max_ack_pending": 1000,
-                "filter_subject": format!("events.{}.>", self.tenant),
+                "filter_subject": domain::subject::stored_filter(&self.tenant),
             })
             .to_string()
         };
