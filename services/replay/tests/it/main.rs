@@ -1,0 +1,6 @@
+//! The read side on a real nats-server.
+
+mod pages;
+mod quarantine;
+mod restarts;
+mod support;
