@@ -33,6 +33,7 @@ pub struct Catalogue {
     events: Vec<EventType>,
     by_type: HashMap<String, usize>,
     by_wire_name: HashMap<String, usize>,
+    by_subject: HashMap<String, usize>,
     channels: Vec<ChannelRule>,
     by_channel: HashMap<String, usize>,
     frames: Vec<Frame>,
@@ -56,6 +57,11 @@ impl Catalogue {
 
     pub fn by_wire_name(&self, name: &str) -> Option<&EventType> {
         self.by_wire_name.get(name).map(|&at| &self.events[at])
+    }
+
+    /// By the category and the name that its subjects have.
+    pub fn by_subject(&self, category: &str, name: &str) -> Option<&EventType> {
+        self.by_subject.get(&loader::subject_key(category, name)).map(|&at| &self.events[at])
     }
 
     /// By the type's name or by any of its wire names.

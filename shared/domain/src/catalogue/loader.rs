@@ -28,6 +28,7 @@ pub(super) fn load(
     extra: &[(String, String)],
 ) -> Result<Catalogue, Mistakes> {
     let mut mistakes = Vec::new();
+    let builtin_count = builtin.len();
     let builtin = builtin.iter().copied();
     let extra = extra.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     let files: Vec<File> =
@@ -36,7 +37,9 @@ pub(super) fn load(
     // Entries refer to types and channels of any file, so these come first.
     files.iter().for_each(|file| loader.add_types(file));
     files.iter().for_each(|file| loader.add_channels(file));
-    files.iter().for_each(|file| loader.add_frames(file));
+    let (own, operators) = files.split_at(builtin_count);
+    own.iter().for_each(|file| loader.add_frames(file));
+    operators.iter().for_each(|file| loader.refuse_frames(file));
     files.into_iter().for_each(|file| loader.add_events(file));
     loader.finish()
 }
@@ -52,7 +55,7 @@ struct Loader {
     events: Vec<EventType>,
     by_type: HashMap<String, usize>,
     by_wire_name: HashMap<String, usize>,
-    subjects: HashSet<(String, String)>,
+    by_subject: HashMap<String, usize>,
     mistakes: Vec<Mistake>,
 }
 
@@ -106,6 +109,13 @@ impl Loader {
         }
     }
 
+    fn refuse_frames(&mut self, file: &File) {
+        for entry in &file.frames {
+            let label = format!("frame {}", entry.name);
+            self.report(&file.name, &label, "session frames are the platform's own");
+        }
+    }
+
     fn frame(&self, entry: &FrameEntry) -> Result<Frame, String> {
         if self.frame_names.contains(&entry.name) {
             return Err("is declared already; files may only add".to_owned());
@@ -150,7 +160,7 @@ impl Loader {
             let at = self.events.len();
             self.by_type.insert(event.name.clone(), at);
             self.by_wire_name.extend(event.wire.all().map(|name| (name.to_owned(), at)));
-            self.subjects.insert((event.category.to_string(), event.token.to_string()));
+            self.by_subject.insert(subject_key(event.category.as_str(), event.token.as_str()), at);
             self.events.push(event);
         }
         problems
@@ -161,7 +171,8 @@ impl Loader {
             return vec!["is declared already; files may only add".to_owned()];
         }
         let mut problems = Vec::new();
-        if self.subjects.contains(&(event.category.to_string(), event.token.to_string())) {
+        if self.by_subject.contains_key(&subject_key(event.category.as_str(), event.token.as_str()))
+        {
             problems.push(format!("another event has the subject name {}", event.token));
         }
         let mut own = HashSet::new();
@@ -205,9 +216,14 @@ impl Loader {
             events: self.events,
             by_type: self.by_type,
             by_wire_name: self.by_wire_name,
+            by_subject: self.by_subject,
             channels: self.channels,
             by_channel: self.by_channel,
             frames: self.frames,
         })
     }
+}
+
+pub(super) fn subject_key(category: &str, name: &str) -> String {
+    format!("{category}.{name}")
 }

@@ -1,7 +1,7 @@
 //! JSON Schemas as the catalogue writes them, made whole and compiled.
 //!
 //! A schema is strict unless it says otherwise: an object, no unknown properties.
-//! A property or an item may be the name of a declared type instead of a schema.
+//! A property or an item may be the name of a declared type instead of a schema; `text?` also allows null.
 
 use std::collections::BTreeMap;
 
@@ -110,12 +110,25 @@ fn violation(error: &jsonschema::ValidationError<'_>) -> Violation {
     Violation { pointer, reason }
 }
 
+fn named(name: &str, types: &NamedTypes) -> Result<Value, String> {
+    let (base, nullable) = match name.strip_suffix('?') {
+        Some(base) => (base, true),
+        None => (name, false),
+    };
+    let mut schema =
+        types.get(base).cloned().ok_or_else(|| format!("{name:?} is no declared type"))?;
+    if nullable {
+        let of =
+            schema["type"].as_str().ok_or_else(|| format!("{base} cannot be written {name}"))?;
+        schema["type"] = json!([of, "null"]);
+    }
+    Ok(schema)
+}
+
 /// Replaces named types and makes objects strict.
 fn expand(written: &Value, types: &NamedTypes) -> Result<Value, String> {
     let table = match written {
-        Value::String(name) => {
-            return types.get(name).cloned().ok_or_else(|| format!("{name:?} is no declared type"));
-        }
+        Value::String(name) => return named(name, types),
         Value::Object(table) => table,
         Value::Bool(_) => return Ok(written.clone()),
         Value::Null | Value::Number(_) | Value::Array(_) => {
@@ -185,6 +198,14 @@ mod tests {
         refused_at(&schema, json!({"a": "1", "b": {"c": "secret"}}), "/b/c");
         refused_at(&schema, json!({"a": "1", "timestamp": "secret"}), "/timestamp");
         refused_at(&schema, json!("secret"), "");
+    }
+
+    #[test]
+    fn a_question_mark_allows_null() {
+        let schema = schema(json!({"properties": {"a": "id?", "b": "id"}}));
+        assert!(schema.validate(&json!({"a": null})).is_ok());
+        refused_at(&schema, json!({"b": null}), "/b");
+        refused_at(&schema, json!({"a": ""}), "/a");
     }
 
     #[test]

@@ -106,7 +106,9 @@ fn types_wire_names_and_subjects_are_unique() {
         for name in event.wire.all() {
             assert!(names.insert(name.to_owned()), "{name}");
         }
-        assert!(subjects.insert((event.category().clone(), event.subject_name().clone())));
+        let (category, name) = (event.category().as_str(), event.subject_name().as_str());
+        assert!(subjects.insert(format!("{category}.{name}")), "{category}.{name}");
+        assert_eq!(catalogue.by_subject(category, name).map(|e| &e.name), Some(&event.name));
     }
 }
 

@@ -109,6 +109,8 @@ fn what_does_not_fit_together_is_told() {
     );
     mistake("order.placed", "Order placed", "name: use a-z");
     mistake("[event.schema]", "[event.schema", "shop.toml:");
+    let frame = "[[frame]]\nname = \"f\"\nsummary = \"\"\nwires = []\nexample = {}\nschema = {}\n[[channel]]";
+    mistake("[[channel]]", frame, "frame f: session frames are the platform's own");
     mistake("[[channel]]", "[[chanel]]", "chanel: is not known here");
 }
 
