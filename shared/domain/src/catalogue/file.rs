@@ -23,25 +23,34 @@ pub(super) struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventEntry {
+    /// The type's name behind its category: `qr.generated`.
     pub(super) name: String,
     pub(super) summary: String,
     #[serde(default = "first_version")]
     pub(super) version: u16,
     #[serde(default = "durable")]
     pub(super) delivery: Delivery,
+    /// Template of what the event is about, a token of its subject.
     pub(super) entity: String,
+    /// Templates; a publisher's audience comes on top.
     pub(super) channels: Vec<String>,
+    /// Name on the wires; else the type's with `:` for `.`.
     pub(super) wire: Option<String>,
+    /// Other names on channels of some kinds: `{ call = "call_data" }`.
     #[serde(default)]
     pub(super) wire_for: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) form: WireForm,
+    /// A decision of the platform, which nobody publishes.
     #[serde(default)]
     pub(super) closed: bool,
+    /// Roles that publish it without a claim.
     #[serde(default = "backends")]
     pub(super) publishers: Vec<String>,
+    /// A field that gets the event's id when it is absent.
     pub(super) id_field: Option<String>,
     pub(super) example: Value,
+    /// JSON Schema, completed by [`super::schema`].
     pub(super) schema: Value,
 }
 
@@ -55,8 +64,10 @@ pub(super) struct ChannelEntry {
     pub(super) owner: Option<Owner>,
     #[serde(default)]
     pub(super) auto_join: bool,
+    /// `user_{id}` for `user:{id}`.
     #[serde(default)]
     pub(super) aliases: Vec<String>,
+    /// A view, or one entry of it: `calls/{sid}`.
     pub(super) snapshot: Option<String>,
 }
 
