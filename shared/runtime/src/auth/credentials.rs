@@ -67,7 +67,7 @@ impl Credentials {
 /// `Bearer x` and a bare `x`; other schemes hold no token.
 fn bearer(value: &str) -> Option<&str> {
     match value.trim().split_once(' ') {
-        None => Some(value),
+        None => Some(value).filter(|value| !value.trim().eq_ignore_ascii_case("bearer")),
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token),
         Some(_) => None,
     }

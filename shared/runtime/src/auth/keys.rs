@@ -6,6 +6,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, P
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde_json::Value;
 
+const PRIVATE: &[u8] = b"PRIVATE KEY";
 /// More keys than this in one set are not looked at.
 const MOST_KEYS: usize = 64;
 
@@ -33,6 +34,10 @@ impl KeyMaker {
 
     /// A PEM public key: RS256, ES256, ES384 or EdDSA by its kind.
     pub(super) fn public(&self, pem: &[u8]) -> Option<Key> {
+        // The decoder takes private keys too, and would then verify nothing; besides, none belongs here.
+        if pem.windows(PRIVATE.len()).any(|text| text == PRIVATE) {
+            return None;
+        }
         let (algorithm, decoding) = if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
             (Algorithm::RS256, key)
         } else if let Ok(key) = DecodingKey::from_ec_pem(pem) {

@@ -47,6 +47,11 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// Whether there is a value that is not an empty text.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.as_str() != Some(""))
+    }
+
     /// A text; an empty one counts as not given.
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
         match self.table.remove(key)? {
@@ -89,7 +94,10 @@ impl<'a> Entry<'a> {
         for (name, value) in table {
             match value.as_str().and_then(Role::parse) {
                 Some(role) => drop(roles.insert(name, role)),
-                None => self.mistake(&format!("roles.{name}"), not_a_role(&value.to_string())),
+                None => self.mistake(
+                    &format!("roles.{name}"),
+                    not_a_role(value.as_str().unwrap_or_default()),
+                ),
             }
         }
         roles

@@ -46,6 +46,8 @@ fn unreadable(text: &str, error: &toml::de::Error) -> String {
 
 fn application(mut entry: Entry<'_>) -> Option<Application> {
     let name = entry.required("name", "ezri");
+    let ways_in = ["key", "auth_proxy", "anonymous"];
+    let has_way_in = ways_in.into_iter().any(|key| entry.is_given(key));
     let tenant = tenant(&mut entry);
     let application = Application {
         name: name.unwrap_or_default().into(),
@@ -61,12 +63,7 @@ fn application(mut entry: Entry<'_>) -> Option<Application> {
         cookie: entry.text("cookie"),
         auth_proxy: entry.address("auth_proxy"),
     };
-    let lets_in = [
-        application.key.is_some(),
-        application.auth_proxy.is_some(),
-        application.anonymous.is_some(),
-    ];
-    if !lets_in.contains(&true) {
+    if !has_way_in {
         entry.mistake("key", "missing; without it, auth_proxy or anonymous nobody can connect");
     }
     if application.anonymous.is_some() && application.tenant.without_token().is_none() {
