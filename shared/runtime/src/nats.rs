@@ -4,6 +4,7 @@
 //! of the connection that asked, and a burst of deliveries must not delay an acknowledgement.
 //! Nothing here knows what an event is.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,13 +27,20 @@ pub use credentials::{Credentials, UnknownCredentials};
 pub use headers::Headers;
 
 /// Where NATS is and who connects.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NatsConfig {
     /// One or more URLs, separated by commas; `nats://user:password@host:port` carries credentials itself.
     pub url: String,
     pub credentials: Option<Credentials>,
     /// Names the connections and their inbox prefix `_INBOX_<service>`, which the server's permissions rely on.
     pub service: String,
+}
+
+// The URL may hold a password.
+impl fmt::Debug for NatsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsConfig").field("service", &self.service).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -34,12 +34,14 @@ impl Connection {
         let (up_sender, up) = watch::channel(false);
         let name = format!("{}-{purpose}", config.service);
         let spoken = name.clone();
-        let options = options(config).name(name).event_callback(move |event| {
-            note(&spoken, &event, &link_sender, &up_sender);
-            std::future::ready(())
-        });
-        let client =
-            options.connect(addresses(&config.url)?).await.map_err(ConnectError::Client)?;
+        let (addresses, embedded) = addresses(&config.url)?;
+        let credentials = config.credentials.clone().or(embedded);
+        let options =
+            options(config, credentials.as_ref()).name(name).event_callback(move |event| {
+                note(&spoken, &event, &link_sender, &up_sender);
+                std::future::ready(())
+            });
+        let client = options.connect(addresses).await.map_err(ConnectError::Client)?;
         Ok(Self { client, link, up })
     }
 
@@ -66,11 +68,28 @@ impl Connection {
     }
 }
 
-fn addresses(url: &str) -> Result<Vec<async_nats::ServerAddr>, ConnectError> {
-    url.split(',').map(|one| one.trim().parse().map_err(ConnectError::Url)).collect()
+/// The servers, and the credentials that an URL holds. They are taken out of it: the client logs its addresses.
+fn addresses(
+    url: &str,
+) -> Result<(Vec<async_nats::ServerAddr>, Option<Credentials>), ConnectError> {
+    let mut credentials = None;
+    let mut addresses = Vec::new();
+    for one in url.split(',').map(str::trim) {
+        let (scheme, rest) = one.split_once("://").unwrap_or(("nats", one));
+        let place = match rest.rsplit_once('@') {
+            None => rest,
+            Some((user, place)) => {
+                let decoded = percent_encoding::percent_decode_str(user).decode_utf8_lossy();
+                credentials = credentials.or(Credentials::parse(&decoded).ok());
+                place
+            }
+        };
+        addresses.push(format!("{scheme}://{place}").parse().map_err(ConnectError::Url)?);
+    }
+    Ok((addresses, credentials))
 }
 
-fn options(config: &NatsConfig) -> ConnectOptions {
+fn options(config: &NatsConfig, credentials: Option<&Credentials>) -> ConnectOptions {
     let options = ConnectOptions::new()
         .retry_on_initial_connect()
         .connection_timeout(CONNECT_TIMEOUT)
@@ -80,7 +99,7 @@ fn options(config: &NatsConfig) -> ConnectOptions {
             0 | 1 => Duration::ZERO,
             more => RECONNECT_PAUSE.min(Duration::from_millis(10).saturating_mul(more as u32)),
         });
-    match &config.credentials {
+    match credentials {
         None => options,
         Some(credentials) => credentials.apply(options),
     }

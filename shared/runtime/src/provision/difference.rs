@@ -76,7 +76,8 @@ mod tests {
     #[test]
     fn a_difference_reads_like_the_file() {
         let declared = json!({"max_age": 2_592_000_000_000_000_u64, "subjects": ["a.>", "b.>"], "deny_purge": false});
-        let found = json!({"max_age": 3_600_000_000_000_u64, "subjects": ["b.>", "a.>"], "sealed": false});
+        let found =
+            json!({"max_age": 3_600_000_000_000_u64, "subjects": ["b.>", "a.>"], "sealed": false});
         let differences: Vec<String> =
             between(&declared, &found).iter().map(ToString::to_string).collect();
         assert_eq!(differences, ["max_age: declared 30d, found 1h"]);

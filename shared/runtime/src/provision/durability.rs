@@ -96,8 +96,7 @@ impl Durability {
         timeout_at(deadline, connection.wait_up()).await.map_err(|_| ConnectError::Unreachable)?;
         let client = connection.client();
         let inbox = client.new_inbox();
-        let mut answers =
-            client.subscribe(inbox.clone()).await.map_err(ConnectError::Subscribe)?;
+        let mut answers = client.subscribe(inbox.clone()).await.map_err(ConnectError::Subscribe)?;
         let asked = client.publish_with_reply("$SYS.REQ.SERVER.PING.VARZ", inbox, "".into());
         asked.await.map_err(|_| ConnectError::Unreachable)?;
         let mut servers = Vec::new();
@@ -184,7 +183,9 @@ mod tests {
 
     fn server(version: &str, sync_always: bool, sync_interval_ms: u64) -> Durability {
         let (name, version) = ("one".to_owned(), version.to_owned());
-        Durability { servers: vec![ServerDurability { name, version, sync_always, sync_interval_ms }] }
+        Durability {
+            servers: vec![ServerDurability { name, version, sync_always, sync_interval_ms }],
+        }
     }
 
     #[test]

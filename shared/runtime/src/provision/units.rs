@@ -61,13 +61,16 @@ pub(super) fn normalize(config: &mut Map<String, Value>) -> Result<(), String> {
 pub(super) fn readable(field: &str, value: &Value) -> String {
     let Some(number) = value.as_u64() else { return value.to_string() };
     if DURATIONS.contains(&field) {
-        return largest_unit(number, &[
-            (86_400_000_000_000, "d"),
-            (3_600_000_000_000, "h"),
-            (60_000_000_000, "m"),
-            (1_000_000_000, "s"),
-            (1_000_000, "ms"),
-        ]);
+        return largest_unit(
+            number,
+            &[
+                (86_400_000_000_000, "d"),
+                (3_600_000_000_000, "h"),
+                (60_000_000_000, "m"),
+                (1_000_000_000, "s"),
+                (1_000_000, "ms"),
+            ],
+        );
     }
     if SIZES.contains(&field) {
         return largest_unit(number, &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]);

@@ -1,5 +1,12 @@
 //! The runtime's contract with a real nats-server and real sockets.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail by panicking, as the tests themselves do"
+)]
+
 mod http_edge;
 mod nats_faults;
 mod nats_log;
+mod reload;
