@@ -164,9 +164,10 @@ impl Authenticator {
         hangups
     }
 
-    /// Reads the file again. With mistakes in it nothing changes.
+    /// Reads the file again, if there is one. With mistakes in it nothing changes.
     pub fn reload(&self) -> Result<(), Mistakes> {
-        let loaded = applications::load(self.0.file.as_deref(), self.0.shorthand.as_ref())?;
+        let Some(file) = &self.0.file else { return Ok(()) };
+        let loaded = applications::load(Some(file), self.0.shorthand.as_ref())?;
         let before = self.state();
         let state = State::new(loaded, &before, &self.0.keys);
         self.0.origins.replace(self.0.more_origins.iter().cloned().chain(state.origins()));

@@ -192,7 +192,7 @@ async fn a_request_that_never_ends_does_not_outlive_the_grace_period() {
 }
 
 /// Upgrades and hands over the socket beneath.
-async fn shout(mut request: Request, streams: mpsc::Sender<RawStream>) -> Response {
+fn shout(mut request: Request, streams: mpsc::Sender<RawStream>) -> Response {
     let upgrade = hyper::upgrade::on(&mut request);
     // The task must outlive this handler.
     Connections::new().spawn(async move {
@@ -205,7 +205,7 @@ async fn shout(mut request: Request, streams: mpsc::Sender<RawStream>) -> Respon
 
 fn shouting() -> (Router, mpsc::Receiver<RawStream>) {
     let (sender, receiver) = mpsc::channel(1);
-    let handler = async move |request| shout(request, sender).await;
+    let handler = async move |request| shout(request, sender);
     (Router::new().route("/", get(handler)), receiver)
 }
 

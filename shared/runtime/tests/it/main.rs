@@ -9,4 +9,6 @@
 mod http_edge;
 mod nats_faults;
 mod nats_log;
+mod nats_services;
+mod nats_work;
 mod reload;
