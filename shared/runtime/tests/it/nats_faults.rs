@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use runtime::event_log::{Append, Expect};
 use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
 use runtime::nats::Nats;
 use runtime::test_support::TestNats;
@@ -273,4 +274,79 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guarded_appends_of_one_writer_never_conflict_with_themselves_through_kills() {
+    const EACH: u64 = 200;
+    let mut server = TestNats::start().await;
+    let nats = server.nats("ingest").await;
+    let mut writers = JoinSet::new();
+    for writer in 0..16 {
+        let log = nats.event_log();
+        writers.spawn(async move {
+            let mut revision = 0;
+            for i in 0..EACH {
+                let id = format!("{writer}-{i}");
+                let guard = format!("events.acme.crisis.c{writer}.>");
+                let expect = Some(Expect { guard, sequence: revision });
+                let subject = format!("events.acme.crisis.c{writer}.step");
+                let stored = log.append(Append { expect, ..append(&subject, &id) }).await;
+                revision = stored.unwrap_or_else(|error| panic!("{id}: {error}")).sequence;
+            }
+        });
+    }
+    let mut kills = 0;
+    while !writers.is_empty() && kills < 4 {
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        server.kill().await;
+        server.restart().await;
+        kills += 1;
+        while writers.try_join_next().is_some() {}
+    }
+    writers.join_all().await;
+    println!("{kills} kills");
+    assert_eq!(stored(&nats, "CRISIS").await.len() as u64, 16 * EACH);
+}
+
+#[tokio::test]
+async fn a_follower_survives_the_loss_of_its_consumer() {
+    let server = TestNats::start().await;
+    let (nats, admin) = (server.nats("ingest").await, server.nats("admin").await);
+    let log = nats.event_log();
+    log.append(append("events.acme.call.CA1.update", "m1")).await.unwrap();
+    let mut follower =
+        Follower::new(&nats, "CALLS", Start::AfterSequence(0), FollowOptions::default());
+    assert_eq!(follow_until(&mut follower, 1).await, [1]);
+    let deadline = Duration::from_secs(2);
+    let names = admin.request("$JS.API.CONSUMER.NAMES.CALLS", "{}".into(), deadline).await.unwrap();
+    let names = String::from_utf8(names.to_vec()).unwrap();
+    let at = names.find("ingest-").unwrap();
+    let names = names[at..].split('"').filter(|name| name.starts_with("ingest-"));
+    for name in names.filter(|name| *name != "ingest-effects") {
+        let call = format!("$JS.API.CONSUMER.DELETE.CALLS.{name}");
+        admin.request(&call, "".into(), deadline).await.unwrap();
+    }
+    log.append(append("events.acme.call.CA1.update", "m2")).await.unwrap();
+    let seen = tokio::time::timeout(Duration::from_secs(5), follow_until(&mut follower, 2)).await;
+    assert_eq!(seen.unwrap(), [2]);
+}
+
+#[tokio::test]
+async fn appends_beyond_the_bound_wait_and_then_say_that_the_log_is_busy() {
+    let mut server = TestNats::start().await;
+    let log = server.nats("ingest").await.event_log().with_deadline(Duration::from_millis(500));
+    server.kill().await;
+    let mut appends = JoinSet::new();
+    for i in 0..5000 {
+        let log = log.clone();
+        let append = append("events.acme.call.CA1.update", &format!("m{i}"));
+        appends.spawn(async move { log.append(append).await });
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(log.in_flight(), 4096);
+    for outcome in appends.join_all().await {
+        assert!(outcome.is_err());
+    }
+    assert_eq!(log.in_flight(), 0);
 }

@@ -1,0 +1,198 @@
+//! What each user of the server may do, and what it is refused.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use runtime::event_log::AppendError;
+use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
+use runtime::nats::{Credentials, Nats, NatsConfig};
+use runtime::nats_server::teams;
+use runtime::provision::{self, ApplyOptions, Definitions};
+use runtime::requests::RequestError;
+use runtime::test_support::TestNats;
+
+use crate::nats_log::append;
+
+const SOON: Duration = Duration::from_millis(400);
+
+async fn may_append(nats: &Nats, subject: &str) -> bool {
+    let log = nats.event_log().with_deadline(SOON);
+    match log.append(append(subject, subject)).await {
+        Ok(_) => true,
+        // A refused call is not answered.
+        Err(AppendError::Unknown) => false,
+        Err(other) => panic!("{subject}: {other}"),
+    }
+}
+
+async fn may_read(nats: &Nats, stream: &str) -> bool {
+    nats.log_reader().with_deadline(SOON).stream_info(stream).await.is_ok()
+}
+
+async fn may_follow(nats: &Nats, stream: &str) -> bool {
+    let start = Start::AfterSequence(0);
+    let mut follower = Follower::new(nats, stream, start, FollowOptions::default());
+    matches!(tokio::time::timeout(SOON, follower.next()).await, Ok(FollowEvent::Attached(_)))
+}
+
+async fn may_write(nats: &Nats, bucket: &str) -> bool {
+    tokio::time::timeout(SOON, nats.bucket(bucket).put("key", "value".into()))
+        .await
+        .is_ok_and(|written| written.is_ok())
+}
+
+const EVENT: &str = "events.acme.call.CA1.update";
+const COMMAND: &str = "commands.acme.crisis.c1.assign";
+const PUBLICATION: &str = "publish.acme.call.CA1.update";
+const QUARANTINED: &str = "quarantine.acme.twilio";
+const TIMER: &str = "timers.set.acme.c1";
+
+#[tokio::test]
+async fn ingest_appends_and_the_gateway_only_commands() {
+    let server = TestNats::start().await;
+    let (ingest, gateway) = (server.nats("ingest").await, server.nats("gateway").await);
+    for subject in [EVENT, "events.acme.crisis.c1.raised", QUARANTINED, TIMER] {
+        assert!(may_append(&ingest, subject).await, "{subject}");
+        assert!(!may_append(&gateway, subject).await, "{subject}");
+    }
+    assert!(may_append(&gateway, COMMAND).await);
+    assert!(!may_append(&ingest, COMMAND).await);
+    assert!(!may_append(&ingest, PUBLICATION).await);
+    assert!(!may_append(&gateway, PUBLICATION).await);
+}
+
+#[tokio::test]
+async fn ai_proxy_appends_only_what_the_ai_does() {
+    let server = TestNats::start().await;
+    let ai = server.nats("ai-proxy").await;
+    assert!(may_append(&ai, "events.acme.ai.c1.answered").await);
+    assert!(may_append(&ai, "events.acme.crisis.c1.raised").await);
+    assert!(!may_append(&ai, EVENT).await);
+    assert!(may_follow(&ai, "CONVERSATIONS").await);
+    assert!(!may_follow(&ai, "CALLS").await);
+}
+
+#[tokio::test]
+async fn readers_follow_and_write_only_what_is_theirs() {
+    let server = TestNats::start().await;
+    let (gateway, replay) = (server.nats("gateway").await, server.nats("replay").await);
+    for stream in ["CALLS", "MESSAGES", "CRISIS", "CONVERSATIONS", "ACTIVITY"] {
+        assert!(may_follow(&gateway, stream).await, "{stream}");
+        assert!(may_follow(&replay, stream).await, "{stream}");
+    }
+    assert!(may_follow(&replay, "QUARANTINE").await);
+    assert!(!may_read(&gateway, "QUARANTINE").await);
+    assert!(!may_read(&gateway, "INBOX").await);
+    for bucket in ["cursors", "sessions", "revocations"] {
+        assert!(may_write(&gateway, bucket).await, "{bucket}");
+        assert!(!may_write(&replay, bucket).await, "{bucket}");
+    }
+    assert!(may_write(&replay, "replay").await);
+    assert!(!may_write(&gateway, "replay").await);
+    assert!(!may_write(&gateway, "platform").await);
+    assert!(!may_append(&replay, EVENT).await);
+    assert!(may_append(&replay, PUBLICATION).await);
+}
+
+#[tokio::test]
+async fn only_the_provisioner_changes_streams() {
+    let server = TestNats::start().await;
+    const CALLS: [&str; 6] = [
+        "STREAM.CREATE.OWN",
+        "STREAM.UPDATE.CALLS",
+        "STREAM.DELETE.CALLS",
+        "STREAM.PURGE.CALLS",
+        "STREAM.MSG.DELETE.CALLS",
+        "CONSUMER.CREATE.INBOX.own",
+    ];
+    for user in ["ingest", "gateway", "replay", "ai-proxy"] {
+        let nats = server.nats(user).await;
+        let refused = CALLS.map(|call| {
+            let nats = nats.clone();
+            async move { nats.request(&format!("$JS.API.{call}"), "{}".into(), SOON).await }
+        });
+        for (call, answer) in CALLS.iter().zip(futures_util::future::join_all(refused).await) {
+            assert_eq!(answer, Err(RequestError::Timeout), "{user} {call}");
+        }
+    }
+    // The same call is answered to the one who may.
+    let admin = server.nats("admin").await;
+    assert!(admin.request("$JS.API.STREAM.PURGE.CALLS", "{}".into(), SOON).await.is_ok());
+}
+
+#[tokio::test]
+async fn questions_are_answered_across_services() {
+    let server = TestNats::start().await;
+    let (gateway, replay) = (server.nats("gateway").await, server.nats("replay").await);
+    let nobody = gateway.request("replay.request.acme.refs", Bytes::new(), SOON).await;
+    assert_eq!(nobody, Err(RequestError::NoResponders));
+    let mut server = replay.serve("replay.request.*.*", "replay").await.unwrap();
+    replay.flush(Duration::from_secs(1)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let (answer, ()) =
+        tokio::join!(gateway.request("replay.request.acme.refs", "question".into(), SOON), async {
+            let request = server.next().await.unwrap();
+            assert_eq!(request.subject.as_str(), "replay.request.acme.refs");
+            assert_eq!(request.payload, "question");
+            request.respond("answer".into()).await.unwrap();
+        });
+    assert_eq!(answer, Ok("answer".into()));
+}
+
+#[tokio::test]
+async fn signals_reach_gateways_and_replies_reach_the_one_that_asked() {
+    let server = TestNats::start().await;
+    let (ingest, gateway) = (server.nats("ingest").await, server.nats("gateway").await);
+    let mut signals = gateway.subscribe("live.*.>").await.unwrap();
+    let mut replies = gateway.subscribe("reply.gw1.>").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let headers = [("tl-channels", "calls".to_owned())];
+    ingest.publish("live.acme.typing.c1.started", &headers, "{}".into()).await.unwrap();
+    ingest.publish("reply.gw1.42", &[], "done".into()).await.unwrap();
+    let signal = tokio::time::timeout(SOON, signals.next()).await.unwrap().unwrap();
+    assert_eq!(signal.headers.get("tl-channels"), Some("calls"));
+    let reply = tokio::time::timeout(SOON, replies.next()).await.unwrap().unwrap();
+    assert_eq!(reply.payload, "done");
+}
+
+#[tokio::test]
+async fn a_team_publishes_for_its_tenant_and_consumes_on_its_durable_alone() {
+    let server = TestNats::start().await;
+    let pair = teams::key_pair().unwrap();
+    let team = teams::Team {
+        tenant: domain::Tenant::parse("acme").unwrap(),
+        name: domain::Token::parse("crm").unwrap(),
+        public_key: pair.public_key,
+        consumes: true,
+    };
+    let running = server.server().unwrap();
+    let users = std::fs::read_to_string(running.users_file()).unwrap();
+    std::fs::write(running.users_file(), teams::add(&users, &team).unwrap()).unwrap();
+    running.reload().unwrap();
+    let mut definitions = Definitions::builtin().unwrap();
+    for durable in team.durables() {
+        definitions.add_consumer("team", &durable).unwrap();
+    }
+    let admin = server.nats("admin").await;
+    provision::apply(&admin, &definitions, ApplyOptions::default()).await.unwrap();
+
+    let config = NatsConfig {
+        url: format!("nats://{}", running.address()),
+        credentials: Some(Credentials::parse(&pair.seed).unwrap()),
+        service: team.inbox_prefix().trim_start_matches("_INBOX_").to_owned(),
+    };
+    let crm = Nats::connect(&config).await.unwrap();
+    crm.wait_connected(Duration::from_secs(5)).await.unwrap();
+    assert!(may_append(&crm, PUBLICATION).await);
+    assert!(!may_append(&crm, "publish.other.call.CA1.update").await);
+    assert!(!may_append(&crm, EVENT).await);
+    assert!(!may_follow(&crm, "CALLS").await);
+
+    let ingest = server.nats("ingest").await;
+    assert!(may_append(&ingest, "events.other.call.CA1.update").await);
+    assert!(may_append(&ingest, EVENT).await);
+    let mut durable = runtime::durable::Durable::open(&crm, "CALLS", &team.durable());
+    let job = tokio::time::timeout(Duration::from_secs(5), durable.next()).await.unwrap();
+    assert_eq!(job.message.subject.as_str(), EVENT);
+    job.ack_confirmed().await.unwrap();
+}
