@@ -56,7 +56,6 @@ variables! {
     TLS_KEY_FILE: Fallback::None, false, "PEM private key of that certificate.";
     RUST_LOG: Fallback::Is("info"), false, "What is logged, in the form of tracing's EnvFilter.";
     LOG_FORMAT: Fallback::Is("text"), false, "text, or json with one object a line.";
-    OTEL_EXPORTER_OTLP_ENDPOINT: Fallback::None, false, "Where traces are sent by OTLP over HTTP.";
     PLATFORM_KEY: Fallback::None, true, "Key that authenticates cursors and connection ids and wraps data keys; at least 32 characters.";
     PLATFORM_KEY_PREVIOUS: Fallback::None, true, "The key before, still accepted while rotating.";
     JWT_SECRET: Fallback::None, true, "HS256 key of the one application configured by the environment.";
@@ -91,5 +90,7 @@ variables! {
     MAX_MESSAGE_BYTES: Fallback::Is("65536"), false, "The longest message of a client.";
     MAX_CHANNELS: Fallback::Is("200"), false, "Channels that a connection may be in.";
     MESSAGES_PER_SECOND: Fallback::Is("50"), false, "Messages that a connection may send, with bursts of twice as many.";
+    INGEST_IN_FLIGHT: Fallback::Is("2048"), false, "Requests of ingest that wait for the log at one time; more are answered 503.";
+    IDEMPOTENCY_MEMORY_BYTES: Fallback::Is("268435456"), false, "Memory for recognising repeats over 72 hours, 9 bytes per event; when it is full the oldest are forgotten.";
     SHUTDOWN_GRACE_MS: Fallback::Is("10000"), false, "How long work in flight may take to finish on stop.";
 }
