@@ -73,10 +73,11 @@ struct Inner {
 impl Nats {
     /// Returns at once, connected or not: services start in any order and say meanwhile that NATS is missing.
     pub async fn connect(config: &NatsConfig) -> Result<Self, ConnectError> {
+        // Boxed: the client's handshake would make every future that connects tens of kilobytes large.
         let (publish, tail, gets) = tokio::try_join!(
-            Connection::open(config, "publish"),
-            Connection::open(config, "tail"),
-            Connection::open(config, "gets")
+            Box::pin(Connection::open(config, "publish")),
+            Box::pin(Connection::open(config, "tail")),
+            Box::pin(Connection::open(config, "gets"))
         )?;
         let reader = LogReader::start(&gets).await?;
         let log = EventLog::start(&publish, reader.clone()).await?;
