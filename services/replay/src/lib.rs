@@ -46,7 +46,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
-    let nats = Box::pin(Nats::connect(&config.nats)).await?;
+    let nats = Nats::connect(&config.nats).await?;
     let state = Arc::new(State::new(Meters::new(&metrics)));
     let snapshots = Snapshots::new(&nats, state.clone(), config.index);
     let mut tasks = Tasks::new(&shutdown);

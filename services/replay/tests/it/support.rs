@@ -36,13 +36,14 @@ impl Node {
         let config = Config {
             nats: nats.config("replay"),
             ops_listen: Vec::new(),
-            telemetry: Settings { format: Format::Text, filter: "warn".into() },
+            telemetry: Settings { format: Format::Text, filter: "error".into() },
             grace: WITHIN,
             index: IndexConfig {
                 retention_every: Duration::from_millis(100),
                 ..IndexConfig::default()
             },
         };
+        runtime::telemetry::init(&config.telemetry);
         let shutdown = CancellationToken::new();
         let task = owned(run(config, Listeners { ops }, shutdown.clone()));
         Self { shutdown, task }
@@ -100,8 +101,10 @@ impl World {
     ) -> Answer<A> {
         let subject = subject::replay_request(&Tenant::parse(tenant).unwrap(), question);
         let payload = Bytes::from(serde_json::to_vec(asked).unwrap());
-        let answer = self.gateway.request(&subject, payload, WITHIN).await.unwrap();
-        serde_json::from_slice(&answer).unwrap()
+        // Right after its start a node has not subscribed yet.
+        let answer =
+            eventually(async || self.gateway.request(&subject, payload.clone(), WITHIN).await.ok());
+        serde_json::from_slice(&answer.await).unwrap()
     }
 
     /// The answer once the node has indexed up to the head of every stream.
