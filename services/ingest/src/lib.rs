@@ -1,1 +1,130 @@
-//! ingest
+//! The write side: verifies webhooks, admits publications and appends facts to the log.
+//!
+//! Every way in (webhooks, publishers' HTTP, INBOX, redrives) passes the same gate and ends in [`intake`]; an answer
+//! is given only after the log has acknowledged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::StreamId;
+use runtime::auth::Authenticator;
+use runtime::config::SOURCES_FILE;
+use runtime::http_client::{Client, Limits};
+use runtime::nats::Nats;
+use runtime::ops::{self, Condition, Readiness};
+use runtime::tasks::{BoxError, Tasks};
+use runtime::{config as environment, http};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+mod answer;
+mod audio;
+pub mod config;
+mod gate;
+pub mod idempotency;
+mod inbox;
+mod intake;
+mod mapping;
+mod memory;
+mod metrics;
+mod proof;
+mod publication;
+mod quarantine;
+mod receive;
+mod redrive;
+mod routes;
+pub mod sources;
+mod submission;
+
+pub use config::Config;
+use intake::Intake;
+use memory::Memory;
+use metrics::Metrics;
+use routes::App;
+
+/// What the service serves on, bound by the caller so that a test can take port 0.
+#[derive(Debug)]
+pub struct Listeners {
+    pub http: Vec<TcpListener>,
+    pub ops: TcpListener,
+}
+
+/// Bodies with audio that are taken in at one time.
+const UPLOADS: usize = 8;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// For key sets and session checks.
+const CLIENT: Limits = Limits { deadline: Duration::from_secs(3), max_body: 256 * 1024 };
+
+/// Runs the write side until `shutdown`, or until one of its tasks fails.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    shutdown: CancellationToken,
+) -> Result<(), BoxError> {
+    let (registry, readiness) = (runtime::metrics::Metrics::new(), Readiness::new());
+    let metrics = Metrics::new(&registry);
+    let nats = Box::pin(Nats::connect(&config.nats)).await?;
+    let memory = Memory::new(nats.log_reader(), config.memory);
+    let catalogue = config.catalogue.clone();
+    let intake = Intake::new(&nats, catalogue, memory.clone(), metrics.clone(), config.in_flight);
+    let mut tasks = Tasks::new(&shutdown);
+    let stop = tasks.shutdown();
+    tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), registry, stop.clone()));
+    remember(&mut tasks, &nats, &memory, metrics, &readiness);
+    let inbox = inbox::run(intake.clone(), nats.clone(), config.grace, stop.clone());
+    tasks.spawn("inbox", inbox);
+    let sources = config.sources.clone();
+    let redrive = redrive::serve(intake.clone(), sources.clone(), nats.clone(), stop.clone());
+    tasks.spawn("redrive", redrive);
+    let reload = move || sources.reload();
+    tasks.spawn("sources", environment::on_hangup(SOURCES_FILE.name, stop.clone(), reload));
+    let auth = Authenticator::new(config.auth, &Client::new(CLIENT)?);
+    tasks.spawn("auth", auth.clone().run(stop.clone()));
+    let reachable = readiness.condition("nats");
+    tasks.spawn("connection", watch(nats.clone(), reachable, readiness, stop.clone()));
+    let uploads = Arc::new(Semaphore::new(UPLOADS));
+    let app = App { intake, sources: config.sources, auth, nats, uploads };
+    let serving = http::serve(listeners.http, routes::router(app), config.http, stop);
+    tasks.spawn("http", async move { Ok(serving.await?) });
+    Ok(tasks.finish(config.grace).await?)
+}
+
+fn remember(
+    tasks: &mut Tasks,
+    nats: &Nats,
+    memory: &Memory,
+    metrics: Metrics,
+    readiness: &Readiness,
+) {
+    let stop = tasks.shutdown();
+    for stream in StreamId::ALL {
+        let feed = memory::feed(memory.clone(), nats.clone(), stream, stop.clone());
+        tasks.spawn(format!("memory of {stream}"), feed);
+    }
+    let warm = readiness.condition("idempotency");
+    tasks.spawn("memory", memory::maintain(memory.clone(), metrics, warm, stop));
+}
+
+/// Ready only while the log can be reached; the first to say so when the service stops.
+async fn watch(
+    nats: Nats,
+    reachable: Condition,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> Result<(), BoxError> {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = looks.tick() => {}
+        }
+        if nats.is_connected() {
+            reachable.holds();
+        } else {
+            reachable.missing("not connected; see NATS_URL");
+        }
+    }
+    readiness.stopping();
+    Ok(())
+}

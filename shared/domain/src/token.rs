@@ -93,6 +93,13 @@ impl EntityToken {
     }
 }
 
+/// Any outside id is a token once it is encoded.
+impl From<EntityToken> for Token {
+    fn from(entity: EntityToken) -> Self {
+        entity.0
+    }
+}
+
 impl fmt::Display for EntityToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

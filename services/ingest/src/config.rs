@@ -1,0 +1,122 @@
+//! What the environment says to the write side.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::catalogue::Catalogue;
+use runtime::auth;
+use runtime::config::{
+    CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, IDEMPOTENCY_MEMORY_BYTES, INGEST_IN_FLIGHT, LISTEN,
+    Mistakes, OPS_LISTEN, Reader, SEND_LOWAT_BYTES, SHUTDOWN_GRACE_MS, SOURCES_FILE, Strings,
+};
+use runtime::http::ServeOptions;
+use runtime::nats::NatsConfig;
+use runtime::telemetry::chain;
+use runtime::{telemetry, tls};
+
+use crate::sources::Registry;
+
+pub const SERVICE: &str = "ingest";
+const LISTEN_DEFAULT: &str = "0.0.0.0:8090";
+const OPS_DEFAULT: &str = "0.0.0.0:9081";
+
+pub struct Config {
+    pub nats: NatsConfig,
+    pub listen: Vec<SocketAddr>,
+    pub ops_listen: Vec<SocketAddr>,
+    pub http: ServeOptions,
+    pub telemetry: telemetry::Settings,
+    pub auth: auth::Settings,
+    pub catalogue: Arc<Catalogue>,
+    pub sources: Registry,
+    /// Requests that wait for the log at one time; more are refused with 503.
+    pub in_flight: usize,
+    /// Bytes for remembering message ids over 72 hours.
+    pub memory: usize,
+    /// How long work in flight may take on stop.
+    pub grace: Duration,
+}
+
+impl Config {
+    pub fn read(strings: &dyn Strings) -> Result<Self, Mistakes> {
+        let mut reader = Reader::new(strings);
+        let grace = reader.milliseconds(&SHUTDOWN_GRACE_MS);
+        let catalogue = runtime::catalogue::load(reader.path(&CATALOGUE_DIR).as_deref());
+        if let Err(error) = &catalogue {
+            reader.mistake(&CATALOGUE_DIR, chain(error));
+        }
+        let sources = Registry::open(reader.path(&SOURCES_FILE)).unwrap_or_else(|mistakes| {
+            reader.mistakes(mistakes);
+            Registry::default()
+        });
+        let in_flight = reader.number(&INGEST_IN_FLIGHT);
+        let memory = reader.bytes(&IDEMPOTENCY_MEMORY_BYTES);
+        let config = Self {
+            nats: NatsConfig::read(&mut reader, SERVICE),
+            listen: reader.addresses_or(&LISTEN, LISTEN_DEFAULT),
+            ops_listen: reader.addresses_or(&OPS_LISTEN, OPS_DEFAULT),
+            http: http(&mut reader, grace),
+            telemetry: telemetry::Settings::read(&mut reader),
+            auth: auth::Settings::read(&mut reader),
+            catalogue: match catalogue {
+                Ok(catalogue) => catalogue,
+                // Its mistake is among the reader's already.
+                Err(_) => return Err(reader.finish(()).err().unwrap_or(Mistakes(Vec::new()))),
+            },
+            sources,
+            in_flight,
+            memory,
+            grace,
+        };
+        reader.finish(config)
+    }
+}
+
+fn http(reader: &mut Reader<'_>, grace: Duration) -> ServeOptions {
+    ServeOptions {
+        tls: tls::read(reader),
+        per_address: reader.number(&CONNECTIONS_PER_ADDRESS),
+        send_lowat: reader.number(&SEND_LOWAT_BYTES),
+        grace,
+        ..ServeOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let given = [
+            ("OPS_LISTEN", "here"),
+            ("SOURCES_FILE", "/nowhere"),
+            ("INGEST_IN_FLIGHT", "many"),
+            ("CATALOGUE_DIR", "/nowhere"),
+        ];
+        let Mistakes(told) = Config::read(&given).err().unwrap();
+        for name in [
+            "NATS_URL",
+            "OPS_LISTEN",
+            "SOURCES_FILE",
+            "INGEST_IN_FLIGHT",
+            "CATALOGUE_DIR",
+            "JWT_SECRET",
+        ] {
+            assert!(told.iter().any(|line| line.starts_with(name)), "{name} in {told:?}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_nats_and_a_key_are_enough() {
+        let given = [
+            ("NATS_URL", "nats://localhost:4222"),
+            ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+        ];
+        let config = Config::read(&given).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(config.listen, [SocketAddr::from(([0, 0, 0, 0], 8090))]);
+        assert!(config.sources.current().is_empty());
+        assert_eq!(config.memory, 256 << 20);
+    }
+}

@@ -1,0 +1,248 @@
+//! Takes teams' publications out of INBOX: through the gate into the log, or into quarantine with a notice.
+//!
+//! Publications of one tenant and stream go through one lane in their order; lanes run beside each other.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use domain::StreamId;
+use domain::subject;
+use domain::token::{EntityToken, Tenant, Token};
+use runtime::durable::{Durable, Job, NotSettled};
+use runtime::nats::Nats;
+use runtime::tasks::{BoxError, Tasks};
+use runtime::telemetry::chain;
+use serde_json::json;
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::gate::Refused;
+use crate::intake::{Intake, IntakeError};
+use crate::metrics::Way;
+use crate::publication::Message;
+use crate::quarantine::{self, Quarantined};
+
+/// The stream that holds publications, the durable that shares them among instances, the origin in quarantine.
+const STREAM: &str = "INBOX";
+const DURABLE: &str = "ingest";
+pub(crate) const ORIGIN: &str = "inbox";
+
+const LANES: usize = 32;
+/// Jobs that wait in a lane; beyond it fetching waits.
+const LANE_DEPTH: usize = 16;
+/// Attempts in place, so that a short outage does not change the order of one publisher's events.
+const ATTEMPTS: u32 = 3;
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// Works until `shutdown`, then finishes what has begun and gives the rest back.
+pub(crate) async fn run(
+    intake: Intake,
+    nats: Nats,
+    grace: Duration,
+    shutdown: CancellationToken,
+) -> Result<(), BoxError> {
+    let mut durable = Durable::open(&nats, STREAM, DURABLE);
+    // Lanes end when their senders are dropped, after the last job, not at the shutdown itself.
+    let ended = CancellationToken::new();
+    let mut tasks = Tasks::new(&ended);
+    let lanes: Vec<_> = (0..LANES)
+        .map(|number| {
+            let (sender, jobs) = mpsc::channel(LANE_DEPTH);
+            let (intake, nats, shutdown) = (intake.clone(), nats.clone(), shutdown.clone());
+            tasks.spawn(format!("inbox lane {number}"), lane(intake, nats, jobs, shutdown));
+            sender
+        })
+        .collect();
+    let hashes = RandomState::new();
+    loop {
+        let job = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            job = durable.next() => job,
+        };
+        let lane = lane_of(&hashes, &job.message.subject);
+        if lanes[lane].send(job).await.is_err() {
+            break;
+        }
+    }
+    drop(lanes);
+    durable.close().await;
+    ended.cancel();
+    Ok(tasks.finish(grace).await?)
+}
+
+fn lane_of(hashes: &RandomState, subject: &str) -> usize {
+    let mut tokens = subject.split('.').skip(1);
+    let tenant = tokens.next().unwrap_or_default();
+    let stream = StreamId::of_category(tokens.next().unwrap_or_default());
+    hashes.hash_one((tenant, stream)) as usize % LANES
+}
+
+async fn lane(
+    intake: Intake,
+    nats: Nats,
+    mut jobs: mpsc::Receiver<Job>,
+    shutdown: CancellationToken,
+) -> Result<(), BoxError> {
+    while let Some(job) = jobs.recv().await {
+        let settled = if shutdown.is_cancelled() {
+            job.nak(Duration::ZERO).await
+        } else {
+            work(&intake, &nats, &job, &shutdown).await
+        };
+        if let Err(error) = settled {
+            debug!(%error, sequence = job.message.sequence, "publication");
+        }
+    }
+    Ok(())
+}
+
+/// Why a publication is not settled yet.
+enum Later {
+    Store(IntakeError),
+    Quarantine(runtime::event_log::AppendError),
+}
+
+async fn work(
+    intake: &Intake,
+    nats: &Nats,
+    job: &Job,
+    shutdown: &CancellationToken,
+) -> Result<(), NotSettled> {
+    let message = message_of(job);
+    for attempt in 1..=ATTEMPTS {
+        match settle(intake, nats, &message).await {
+            Ok(()) => return job.ack().await,
+            Err(later) => explain(&later, job),
+        }
+        if attempt < ATTEMPTS && !shutdown.is_cancelled() {
+            job.in_progress().await?;
+            tokio::time::sleep(Duration::from_millis(200) * attempt).await;
+        }
+    }
+    job.nak(backoff(job.delivered)).await
+}
+
+fn backoff(delivered: u64) -> Duration {
+    let doubled = Duration::from_secs(1).saturating_mul(1 << delivered.min(6));
+    let jitter = Duration::from_millis(runtime::ids::jitter(500));
+    doubled.min(LONGEST_BACKOFF) + jitter
+}
+
+fn explain(later: &Later, job: &Job) {
+    let error = match later {
+        Later::Store(error) => chain(error),
+        Later::Quarantine(error) => chain(error),
+    };
+    warn!(error, sequence = job.message.sequence, "a publication waits in INBOX");
+}
+
+fn message_of(job: &Job) -> Message {
+    let message = &job.message;
+    let nanos = i128::from(message.stored_at) * 1_000_000;
+    let stored = OffsetDateTime::from_unix_timestamp_nanos(nanos);
+    Message::new(
+        &message.subject,
+        message.headers.iter(),
+        message.payload.clone(),
+        stored.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        format!("{STREAM}:{}", message.sequence),
+    )
+}
+
+/// Into the log, or into quarantine; an error means that neither has happened.
+async fn settle(intake: &Intake, nats: &Nats, message: &Message) -> Result<(), Later> {
+    let Some(tenant) = message.tenant() else {
+        error!("a publication names no tenant and is dropped");
+        return Ok(());
+    };
+    let refused = match submit(intake, &tenant, message, Way::Inbox).await {
+        Ok(_) => return Ok(()),
+        Err(Outcome::Refused(refused)) => refused,
+        Err(Outcome::Failed(error)) if error.is_too_large() => {
+            Refused::new("too_large", None, "the event is larger than the log accepts")
+        }
+        Err(Outcome::Failed(error)) => return Err(Later::Store(error)),
+    };
+    intake.metrics().refused(refused.code);
+    let entry = entry(&tenant, message, &refused);
+    let id = quarantine::keep(intake.log(), &entry).await.map_err(Later::Quarantine)?;
+    intake.metrics().quarantined.inc();
+    notify(nats, &tenant, message, &refused, id).await;
+    Ok(())
+}
+
+/// Why a publication did not get into the log.
+pub(crate) enum Outcome {
+    Refused(Refused),
+    Failed(IntakeError),
+}
+
+/// Through the gate and into the log.
+pub(crate) async fn submit(
+    intake: &Intake,
+    tenant: &Tenant,
+    message: &Message,
+    way: Way,
+) -> Result<crate::intake::Stored, Outcome> {
+    let publication = message.read(intake.catalogue()).map_err(Outcome::Refused)?;
+    let admitted = intake.admit(tenant, publication);
+    let admitted = admitted.map_err(|refusal| Outcome::Refused(refusal.into()))?;
+    let _place = intake.enter().map_err(Outcome::Failed)?;
+    intake.store(way, admitted).await.map_err(Outcome::Failed)
+}
+
+fn entry(tenant: &Tenant, message: &Message, refused: &Refused) -> Quarantined {
+    Quarantined {
+        tenant: tenant.clone(),
+        origin: origin(),
+        place: message.subject.clone(),
+        source: message.source().to_owned(),
+        reason: refused.to_string(),
+        received: message.stored,
+        kept: message.headers.clone(),
+        payload: message.payload.clone(),
+    }
+}
+
+fn origin() -> Token {
+    EntityToken::from_external(ORIGIN).into()
+}
+
+/// Tells the team. Nothing hangs on it: the entry in quarantine is what counts.
+async fn notify(nats: &Nats, tenant: &Tenant, message: &Message, refused: &Refused, id: u64) {
+    let notice = json!({
+        "subject": message.subject,
+        "id": message.id(),
+        "code": refused.code,
+        "pointer": refused.pointer,
+        "reason": refused.detail,
+        "quarantined": id.to_string(),
+    });
+    let headers = [("content-type", "application/json".to_owned())];
+    let subject = subject::rejected_notice(tenant);
+    if let Err(error) = nats.publish(&subject, &headers, notice.to_string().into()).await {
+        warn!(%error, "a team was not told of a refused publication");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_tenants_events_of_one_stream_share_a_lane() {
+        let hashes = RandomState::new();
+        let lane = |subject| lane_of(&hashes, subject);
+        assert_eq!(lane("publish.acme.message.1.sent"), lane("publish.acme.contact.2.created"));
+        assert_eq!(origin().as_str(), ORIGIN);
+    }
+
+    #[test]
+    fn backing_off_ends_at_its_bound() {
+        assert!(backoff(1) >= Duration::from_secs(2) && backoff(1) < Duration::from_secs(3));
+        assert!(backoff(u64::MAX) < LONGEST_BACKOFF + Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,169 @@
+//! From an admitted event to the log: recognise a repeat, append, wait for the acknowledgement.
+//! Every way in ends here. It must not know HTTP.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::catalogue::{Admitted, Catalogue, Defaults, Publication, Refusal};
+use domain::token::Tenant;
+use runtime::event_log::{AppendError, EventLog};
+use runtime::log_reader::ReadError;
+use runtime::messaging::MessagingError;
+use runtime::nats::Nats;
+use runtime::{clock, ids};
+use serde::Serialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::memory::Memory;
+use crate::metrics::{Metrics, Way};
+
+/// How long storing one event may take, repeats after a lost connection included.
+const APPEND_WITHIN: Duration = Duration::from_secs(5);
+
+/// A handle that is cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Intake {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    catalogue: Arc<Catalogue>,
+    memory: Memory,
+    nats: Nats,
+    log: EventLog,
+    metrics: Metrics,
+    places: Semaphore,
+}
+
+/// What became of one event, as callers are told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Stored {
+    pub id: String,
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// `None` for an ephemeral event, which went to who is there and is stored nowhere.
+    pub stream: Option<&'static str>,
+    pub sequence: Option<u64>,
+    pub duplicate: bool,
+}
+
+/// Why an event is not known to be stored. It may be sent again: a repeat is recognised.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IntakeError {
+    #[error("too many events are being stored")]
+    Overloaded,
+    #[error("the last 72 hours are still being read; a repeat could be taken for new")]
+    Warming,
+    #[error("the log could not be asked for an earlier copy")]
+    Recall(#[source] ReadError),
+    #[error("the log did not store it")]
+    Append(#[source] AppendError),
+    #[error("it could not be sent")]
+    Send(#[source] MessagingError),
+}
+
+impl IntakeError {
+    /// Whether the event itself is the reason, so that sending it again cannot help.
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self, Self::Append(AppendError::TooLarge) | Self::Send(MessagingError::TooLarge))
+    }
+}
+
+impl Intake {
+    /// `in_flight` bounds the requests that wait for the log; what is more is refused at once.
+    pub(crate) fn new(
+        nats: &Nats,
+        catalogue: Arc<Catalogue>,
+        memory: Memory,
+        metrics: Metrics,
+        in_flight: usize,
+    ) -> Self {
+        let inner = Inner {
+            catalogue,
+            memory,
+            nats: nats.clone(),
+            log: nats.event_log().with_deadline(APPEND_WITHIN),
+            metrics,
+            places: Semaphore::new(in_flight),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.inner.catalogue
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    pub(crate) fn log(&self) -> &EventLog {
+        &self.inner.log
+    }
+
+    /// A place among those who wait for the log, held until the answer.
+    pub(crate) fn enter(&self) -> Result<SemaphorePermit<'_>, IntakeError> {
+        if !self.inner.memory.is_warm() {
+            return Err(IntakeError::Warming);
+        }
+        self.inner.places.try_acquire().map_err(|_| IntakeError::Overloaded)
+    }
+
+    /// What a provider reported: a fact, whatever its type.
+    pub(crate) fn admit_observation(
+        &self,
+        tenant: &Tenant,
+        publication: Publication,
+    ) -> Result<Admitted, Refusal> {
+        self.inner.catalogue.admit_own(tenant, publication, defaults())
+    }
+
+    /// What a publisher sent: decisions of the platform are refused.
+    pub(crate) fn admit(
+        &self,
+        tenant: &Tenant,
+        publication: Publication,
+    ) -> Result<Admitted, Refusal> {
+        self.inner.catalogue.admit(tenant, publication, defaults())
+    }
+
+    /// Stores one event, or finds that it is stored, or sends it to who is there. Ephemeral events are not
+    /// deduplicated: nobody could be told where the first one is.
+    pub(crate) async fn store(&self, way: Way, admitted: Admitted) -> Result<Stored, IntakeError> {
+        let started = Instant::now();
+        let (sequence, duplicate) = self.put(&admitted).await?;
+        self.inner.metrics.append_seconds.observe(started.elapsed().as_secs_f64());
+        self.inner.metrics.stored(way, duplicate);
+        let stream = admitted.stream.map(domain::StreamId::name);
+        let Admitted { envelope, .. } = admitted;
+        Ok(Stored { id: envelope.id, event_type: envelope.event_type, stream, sequence, duplicate })
+    }
+
+    async fn put(&self, event: &Admitted) -> Result<(Option<u64>, bool), IntakeError> {
+        let Some(stream) = event.stream else {
+            let headers = event.envelope.headers();
+            let sent = self.inner.nats.publish(
+                event.subject.as_str(),
+                &headers,
+                event.envelope.data.clone(),
+            );
+            return sent.await.map(|()| (None, false)).map_err(IntakeError::Send);
+        };
+        let earlier = self.inner.memory.recall(stream, &event.message_id).await;
+        if let Some(sequence) = earlier.map_err(IntakeError::Recall)? {
+            return Ok((Some(sequence), true));
+        }
+        let appended = self.inner.log.publish_envelope(
+            &event.subject,
+            &event.message_id,
+            &event.envelope,
+            None,
+        );
+        let appended = appended.await.map_err(IntakeError::Append)?;
+        Ok((Some(appended.sequence), appended.duplicate))
+    }
+}
+
+fn defaults() -> Defaults {
+    Defaults { id: ids::ordered(), now: clock::now() }
+}

@@ -1,0 +1,143 @@
+//! A verified webhook as publications. Pure: which mapper reads which path, and whose events they are.
+
+use domain::catalogue::Publication;
+use domain::providers::elevenlabs::StoredAudio;
+use domain::providers::{
+    Observation, Unmappable, callerdesk, elevenlabs, standard, twilio, whatsapp,
+};
+use serde::de::IgnoredAny;
+
+use crate::sources::{Provider, Source};
+
+/// What was verified.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verified<'a> {
+    /// The last segment of the path, which the provider serves.
+    pub kind: &'a str,
+    /// The header `webhook-id`.
+    pub id: Option<&'a str>,
+    pub body: &'a [u8],
+    /// Taken out of the body while it streamed by.
+    pub audio: Option<&'a StoredAudio>,
+}
+
+/// What a body says, and why not all of it was understood.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub publications: Vec<Publication>,
+    pub unread: Option<String>,
+}
+
+/// The body is in no form that any mapper could read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the body is not JSON")]
+pub(crate) struct Unreadable;
+
+pub(crate) fn read(source: &Source, verified: &Verified<'_>) -> Result<Reading, Unreadable> {
+    let body = verified.body;
+    let mapped = match (source.provider, verified.kind) {
+        (Provider::Twilio, "call-status") => twilio::map_call_status(body),
+        (Provider::Twilio, "recording-status") => twilio::map_recording_status(body),
+        (Provider::Twilio, "amd-status") => twilio::map_amd_status(body),
+        (Provider::Twilio, _) => twilio::map_quality_insights(body),
+        (Provider::ElevenLabs, _) => elevenlabs::map_post_call(body, verified.audio),
+        (Provider::CallerDesk, _) => callerdesk::map_event(body, source.tenant.as_str()),
+        (Provider::WhatsApp, _) => {
+            let accounts = Some(&source.accounts);
+            whatsapp::map_events(body, whatsapp::Owner { accounts, user: None })
+        }
+        (Provider::Standard, _) => standard::map_event(body, verified.id.unwrap_or_default()),
+    };
+    let (observations, unread) = match mapped {
+        Ok(observations) => (observations, None),
+        Err(_) if !is_readable(source.provider, verified) => return Err(Unreadable),
+        Err(Unmappable { reason, understood }) => (understood, Some(reason)),
+    };
+    let name = source.attribute();
+    let publications = observations.into_iter().map(|one| publication(one, source, &name));
+    Ok(Reading { publications: publications.collect(), unread })
+}
+
+fn publication(mut observation: Observation, source: &Source, name: &str) -> Publication {
+    observation.audience.extend(source.owner.clone());
+    observation.into_publication(name)
+}
+
+/// Forms can always be read; asked only when a body was not understood, since it parses it once more.
+fn is_readable(provider: Provider, verified: &Verified<'_>) -> bool {
+    let looks_like_json = verified.body.trim_ascii_start().first();
+    let is_form = match provider {
+        Provider::Twilio => verified.kind != "quality-insights",
+        Provider::CallerDesk => !matches!(looks_like_json, Some(b'{' | b'[')),
+        Provider::ElevenLabs | Provider::WhatsApp | Provider::Standard => false,
+    };
+    is_form || serde_json::from_slice::<IgnoredAny>(verified.body).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sources::Sources;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(provider: &str, kind: &str, body: &str) -> Result<Reading, Unreadable> {
+        let text = format!(
+            "[[source]]\nname = 's'\ntenant = 't'\nowner = '7'\nprovider = '{provider}'\nsecrets = ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']\n{}",
+            if provider == "twilio" { "public_url = 'https://x'" } else { "" }
+        );
+        let none = |_: &str| Err(std::io::Error::other("no"));
+        let sources = Sources::parse(&text, &none).unwrap();
+        let source = sources.named("s").unwrap();
+        assert!(source.provider.serves(kind));
+        let verified = Verified { kind, id: Some("m1"), body: body.as_bytes(), audio: None };
+        read(source, &verified)
+    }
+
+    #[test]
+    fn every_provider_and_kind_is_read_by_its_mapper() {
+        let sid = "CA00000000000000000000000000000042";
+        let cases = [
+            ("twilio", "call-status", format!("CallSid={sid}&CallStatus=ringing&SequenceNumber=1")),
+            (
+                "twilio",
+                "recording-status",
+                format!("CallSid={sid}&RecordingSid=RE1&RecordingStatus=completed"),
+            ),
+            ("twilio", "amd-status", format!("CallSid={sid}&AnsweredBy=human")),
+            (
+                "elevenlabs",
+                "post-call",
+                r#"{"type":"call_initiation_failure","event_timestamp":1,"data":{"conversation_id":"c"}}"#.to_owned(),
+            ),
+            (
+                "callerdesk",
+                "events",
+                r#"{"type":"live_call","SourceNumber":"1","DestinationNumber":"2","Status":"Picked"}"#.to_owned(),
+            ),
+            (
+                "standard",
+                "anything",
+                r#"{"type":"metric.update","data":{"type":"voice_call","calls":1}}"#.to_owned(),
+            ),
+        ];
+        for (provider, kind, body) in cases {
+            let read = check(provider, kind, &body).unwrap();
+            assert_eq!(read.unread, None, "{provider} {kind}");
+            assert_eq!(read.publications[0].source, "/webhooks/s");
+            assert_eq!(read.publications[0].audience, ["7"], "the owner gets it too");
+            assert!(read.publications[0].key.is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_read_but_not_understood_is_told_from_what_cannot_be_read() {
+        assert!(check("whatsapp", "events", "{\"object\":\"page\"}").unwrap().unread.is_some());
+        assert!(check("twilio", "call-status", "%%%").unwrap().unread.is_some());
+        for (provider, kind) in
+            [("whatsapp", "events"), ("callerdesk", "events"), ("twilio", "quality-insights")]
+        {
+            assert_eq!(check(provider, kind, "{oops").unwrap_err(), Unreadable, "{provider}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Keeps the memory up to date: one follower of headers per stream, and a task that tidies up.
+
+use std::time::Duration;
+
+use domain::StreamId;
+use domain::envelope::header::MESSAGE_ID;
+use runtime::clock;
+use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
+use runtime::nats::Nats;
+use runtime::ops::Condition;
+use runtime::tasks::BoxError;
+use tokio_util::sync::CancellationToken;
+
+use super::{HORIZON, Memory};
+use crate::metrics::Metrics;
+
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+
+/// Follows one stream until `shutdown`.
+pub(crate) async fn feed(
+    memory: Memory,
+    nats: Nats,
+    stream: StreamId,
+    shutdown: CancellationToken,
+) -> Result<(), BoxError> {
+    let options = FollowOptions { headers_only: true, filter: None };
+    let mut follower = Follower::new(&nats, stream.name(), beginning(), options);
+    // What the stream held when it was attached first; known once everything up to it has been seen.
+    let mut head = None;
+    loop {
+        let event = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            event = follower.next() => event,
+        };
+        let mut seen = 0;
+        match event {
+            FollowEvent::Attached(state) => {
+                head.get_or_insert(state.last_sequence);
+            }
+            FollowEvent::Messages(messages) => {
+                let mut index = memory.write(stream);
+                for message in &messages {
+                    seen = message.sequence;
+                    if let Some(id) = message.headers.get(MESSAGE_ID) {
+                        index.insert(memory.hash(id), message.sequence, message.stored_at);
+                    }
+                }
+            }
+            FollowEvent::Rewound(_) => {
+                // Sequences mean other messages now.
+                memory.set_warm(stream, false);
+                memory.write(stream).clear();
+                head = None;
+                follower.restart(beginning());
+            }
+        }
+        if head.is_some_and(|head| seen >= head || follower.lag() == 0) {
+            memory.set_warm(stream, true);
+        }
+    }
+}
+
+fn beginning() -> Start {
+    Start::Time(clock::now() - HORIZON)
+}
+
+/// Tidies once a second until `shutdown`, and says whether the memory is warm.
+pub(crate) async fn maintain(
+    memory: Memory,
+    metrics: Metrics,
+    ready: Condition,
+    shutdown: CancellationToken,
+) -> Result<(), BoxError> {
+    let horizon = i64::try_from(HORIZON.as_millis())?;
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    let mut tidied = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        match memory.cold().as_slice() {
+            [] => ready.holds(),
+            cold => ready.missing(format!("reading the last 72 hours of {}", cold.join(", "))),
+        }
+        if tidied.elapsed() >= TIDY_EVERY {
+            let (memory, metrics) = (memory.clone(), metrics.clone());
+            let oldest = clock::unix_millis() - horizon;
+            tokio::task::spawn_blocking(move || memory.tidy(oldest, &metrics)).await?;
+            tidied = tokio::time::Instant::now();
+        }
+    }
+}

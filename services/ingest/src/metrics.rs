@@ -1,0 +1,74 @@
+//! What ingest counts. Handles are made once: the hot path must not look metrics up by their labels.
+
+use runtime::metrics::Metrics as Registry;
+use runtime::metrics::metrics::counter::Counter;
+use runtime::metrics::metrics::family::Family;
+use runtime::metrics::metrics::gauge::Gauge;
+use runtime::metrics::metrics::histogram::Histogram;
+
+type Labels = [(&'static str, &'static str); 1];
+
+/// How an event came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    Webhook,
+    Http,
+    Inbox,
+    Redrive,
+}
+
+impl Way {
+    const ALL: [Self; 4] = [Self::Webhook, Self::Http, Self::Inbox, Self::Redrive];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Http => "http",
+            Self::Inbox => "inbox",
+            Self::Redrive => "redrive",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    accepted: [Counter; 4],
+    duplicates: [Counter; 4],
+    refused: Family<Labels, Counter>,
+    pub quarantined: Counter,
+    pub append_seconds: Histogram,
+    pub remembered_events: Gauge,
+    pub remembered_bytes: Gauge,
+    pub forgotten: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        let by_way = |name, help| {
+            let family: Family<Labels, Counter> = registry.counters(name, help);
+            Way::ALL.map(|way| family.get_or_create(&[("way", way.name())]).clone())
+        };
+        Self {
+            accepted: by_way("ingest_accepted", "Events stored or sent live, by the way they came"),
+            duplicates: by_way("ingest_duplicates", "Events that were stored before"),
+            refused: registry.counters("ingest_refused", "Requests and publications refused"),
+            quarantined: registry.counter("ingest_quarantined", "Payloads put into quarantine"),
+            append_seconds: registry.seconds("ingest_append_seconds", "From append to its answer"),
+            remembered_events: registry
+                .gauge("ingest_idempotency_events", "Message ids remembered over 72 hours"),
+            remembered_bytes: registry
+                .gauge("ingest_idempotency_bytes", "Memory that remembering them takes"),
+            forgotten: registry
+                .counter("ingest_idempotency_forgotten", "Message ids dropped before their time"),
+        }
+    }
+
+    pub(crate) fn stored(&self, way: Way, duplicate: bool) {
+        let counters = if duplicate { &self.duplicates } else { &self.accepted };
+        counters[way as usize].inc();
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&[("reason", reason)]).inc();
+    }
+}
