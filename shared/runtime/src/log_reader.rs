@@ -107,7 +107,7 @@ impl LogReader {
             self.pause_before_retry(!open.is_empty(), deadline).await?;
         }
         for at in missing {
-            found[at] = self.from_leader(stream, get_by_sequence(sequences[at]), deadline).await?;
+            found[at] = self.ask_leader(stream, get_by_sequence(sequences[at]), deadline).await?;
         }
         Ok(found)
     }

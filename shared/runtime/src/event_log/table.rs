@@ -85,7 +85,8 @@ impl Table {
             append,
             waiter,
             deadline,
-            again_at: deadline,
+            // For the case that it is not sent now: the connection is down, or its queue is full.
+            again_at: Instant::now() + UNANSWERED,
             copies: 0,
             turned_away: 0,
             _place: place,

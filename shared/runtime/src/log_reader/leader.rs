@@ -49,7 +49,7 @@ impl LogReader {
         sequence: u64,
     ) -> Result<Option<LogMessage>, ReadError> {
         let deadline = Instant::now() + self.deadline;
-        self.from_leader(stream, get_by_sequence(sequence), deadline).await
+        self.ask_leader(stream, get_by_sequence(sequence), deadline).await
     }
 
     /// The first message at or after a sequence whose subject matches the filter.
@@ -61,7 +61,7 @@ impl LogReader {
     ) -> Result<Option<LogMessage>, ReadError> {
         let deadline = Instant::now() + self.deadline;
         let request = serde_json::json!({ "seq": from_sequence.max(1), "next_by_subj": filter });
-        self.from_leader(stream, request.to_string().into(), deadline).await
+        self.ask_leader(stream, request.to_string().into(), deadline).await
     }
 
     /// The last message of a subject as the leader has it, for compare-and-set.
@@ -72,10 +72,10 @@ impl LogReader {
     ) -> Result<Option<LogMessage>, ReadError> {
         let deadline = Instant::now() + self.deadline;
         let request = serde_json::json!({ "last_by_subj": subject });
-        self.from_leader(stream, request.to_string().into(), deadline).await
+        self.ask_leader(stream, request.to_string().into(), deadline).await
     }
 
-    pub(super) async fn from_leader(
+    pub(super) async fn ask_leader(
         &self,
         stream: &str,
         request: Bytes,

@@ -3,7 +3,9 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "helpers of tests fail by panicking, as the tests themselves do"
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking, as the tests themselves do, and say what they measured"
 )]
 
 mod http_edge;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use runtime::event_log::{Append, Expect};
+use runtime::event_log::{Append, Appended, Expect};
 use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
-use runtime::nats::Nats;
+use runtime::nats::{Nats, NatsConfig};
 use runtime::test_support::TestNats;
 use tokio::task::JoinSet;
 
@@ -278,7 +278,7 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guarded_appends_of_one_writer_never_conflict_with_themselves_through_kills() {
-    const EACH: u64 = 200;
+    const EACH: u64 = 500;
     let mut server = TestNats::start().await;
     let nats = server.nats("ingest").await;
     let mut writers = JoinSet::new();
@@ -335,7 +335,7 @@ async fn a_follower_survives_the_loss_of_its_consumer() {
 #[tokio::test]
 async fn appends_beyond_the_bound_wait_and_then_say_that_the_log_is_busy() {
     let mut server = TestNats::start().await;
-    let log = server.nats("ingest").await.event_log().with_deadline(Duration::from_millis(500));
+    let log = server.nats("ingest").await.event_log().with_deadline(Duration::from_secs(2));
     server.kill().await;
     let mut appends = JoinSet::new();
     for i in 0..5000 {
@@ -343,10 +343,99 @@ async fn appends_beyond_the_bound_wait_and_then_say_that_the_log_is_busy() {
         let append = append("events.acme.call.CA1.update", &format!("m{i}"));
         appends.spawn(async move { log.append(append).await });
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let begin = Instant::now();
+    while log.in_flight() < 4096 && begin.elapsed() < Duration::from_millis(1800) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     assert_eq!(log.in_flight(), 4096);
     for outcome in appends.join_all().await {
         assert!(outcome.is_err());
     }
     assert_eq!(log.in_flight(), 0);
+}
+
+/// Between a client and the server: can swallow what the server says, and cut every connection.
+struct Deaf {
+    address: std::net::SocketAddr,
+    deaf: Arc<AtomicBool>,
+    cut: tokio::sync::broadcast::Sender<()>,
+    _accepting: JoinSet<()>,
+}
+
+impl Deaf {
+    async fn before(server: std::net::SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let deaf = Arc::new(AtomicBool::new(false));
+        let cut = tokio::sync::broadcast::channel(1).0;
+        let mut accepting = JoinSet::new();
+        let (is_deaf, cutting) = (deaf.clone(), cut.clone());
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let server = tokio::net::TcpStream::connect(server).await.unwrap();
+                connections.spawn(carry(client, server, is_deaf.clone(), cutting.subscribe()));
+            }
+        });
+        Self { address, deaf, cut, _accepting: accepting }
+    }
+}
+
+async fn carry(
+    mut client: tokio::net::TcpStream,
+    mut server: tokio::net::TcpStream,
+    deaf: Arc<AtomicBool>,
+    mut cut: tokio::sync::broadcast::Receiver<()>,
+) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut from_client, mut from_server) = (vec![0; 65536], vec![0; 65536]);
+    loop {
+        tokio::select! {
+            _ = cut.recv() => return,
+            read = client.read(&mut from_client) => match read {
+                Ok(0) | Err(_) => return,
+                Ok(n) => server.write_all(&from_client[..n]).await.unwrap(),
+            },
+            read = server.read(&mut from_server) => match read {
+                Ok(0) | Err(_) => return,
+                Ok(_) if deaf.load(Ordering::Relaxed) => {}
+                Ok(n) => client.write_all(&from_server[..n]).await.unwrap(),
+            },
+        }
+    }
+}
+
+/// Stores an append, loses its acknowledgement with the connection, and returns what the caller is told.
+async fn with_a_lost_acknowledgement(append: Append) -> Appended {
+    let server = TestNats::start().await;
+    let deaf = Deaf::before(server.server().unwrap().address()).await;
+    let url = server.server_config().passwords.url("ingest", deaf.address);
+    let nats = Nats::connect(&NatsConfig { url, ..server.config("ingest") }).await.unwrap();
+    nats.wait_connected(Duration::from_secs(5)).await.unwrap();
+    let admin = server.nats("admin").await.log_reader();
+    deaf.deaf.store(true, Ordering::Relaxed);
+    let log = nats.event_log();
+    let (stored, ()) = tokio::join!(log.append(append), async {
+        while admin.stream_info("CALLS").await.unwrap().last_sequence == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        deaf.cut.send(()).unwrap();
+        deaf.deaf.store(false, Ordering::Relaxed);
+    });
+    assert_eq!(admin.stream_info("CALLS").await.unwrap().last_sequence, 1);
+    stored.unwrap()
+}
+
+#[tokio::test]
+async fn a_lost_acknowledgement_is_made_up_for_and_no_duplicate_of_anyone() {
+    let told = with_a_lost_acknowledgement(append("events.acme.call.CA1.update", "m1")).await;
+    assert_eq!((told.sequence, told.duplicate), (1, false));
+}
+
+#[tokio::test]
+async fn a_guarded_append_whose_acknowledgement_is_lost_is_no_conflict_with_itself() {
+    let expect = Some(Expect { guard: "events.acme.call.CA1.>".to_owned(), sequence: 0 });
+    let guarded = Append { expect, ..append("events.acme.call.CA1.opened", "m1") };
+    let told = with_a_lost_acknowledgement(guarded).await;
+    assert_eq!((told.sequence, told.duplicate), (1, false));
 }
