@@ -58,6 +58,18 @@ fn another_hmac_than_the_pinned_one_is_refused() {
 }
 
 #[test]
+fn a_header_that_lies_about_the_algorithm_is_refused() {
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    for name in ["HS384", "RS256", "EdDSA"] {
+        let message = raw(&json!({"alg": name}).to_string(), &claims().to_string(), "");
+        let message = message.trim_end_matches('.');
+        let signature =
+            jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+        assert_eq!(refused(&acme(""), &format!("{message}.{signature}")), AuthError::Algorithm);
+    }
+}
+
+#[test]
 fn expiry_has_no_leeway() {
     let acme = acme("");
     assert!(check(&acme, &with("exp", json!(NOW + 1))).is_ok());
