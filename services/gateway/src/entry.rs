@@ -12,7 +12,7 @@ use crate::wires::{self, Wire};
 
 /// Where a stored event stands in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub(crate) struct Place {
     pub stream: StreamId,
     pub sequence: u64,
     /// Unix milliseconds.
@@ -21,12 +21,12 @@ pub struct Place {
 
 impl Place {
     /// The position in its stream right after this event.
-    pub fn position(&self, epoch: u32) -> StreamPosition {
+    pub(crate) fn position(&self, epoch: u32) -> StreamPosition {
         StreamPosition { epoch, sequence: self.sequence, fingerprint: fingerprint(self.stored_at) }
     }
 }
 
-pub struct Entry {
+pub(crate) struct Entry {
     /// `None` for an ephemeral event, which stands nowhere.
     pub place: Option<Place>,
     pub envelope: Envelope,
@@ -35,7 +35,7 @@ pub struct Entry {
 }
 
 /// An event under one of its wire names.
-pub struct Variant {
+pub(crate) struct Variant {
     pub name: Box<str>,
     /// The event's channels on which it has this name.
     pub channels: Box<[Channel]>,
@@ -43,7 +43,11 @@ pub struct Variant {
 }
 
 impl Entry {
-    pub fn new(place: Option<Place>, envelope: Envelope, catalogue: &Catalogue) -> Arc<Self> {
+    pub(crate) fn new(
+        place: Option<Place>,
+        envelope: Envelope,
+        catalogue: &Catalogue,
+    ) -> Arc<Self> {
         let event_type = catalogue.by_type(&envelope.event_type);
         let mut variants: Vec<(String, Vec<Channel>)> = Vec::new();
         for channel in &envelope.channels {
@@ -64,28 +68,28 @@ impl Entry {
         Arc::new(Self { place, envelope, variants: variants.collect() })
     }
 
-    pub fn variants(&self) -> &[Variant] {
+    pub(crate) fn variants(&self) -> &[Variant] {
         &self.variants
     }
 
     /// Critical events are those of one stream, so that overtaking never leaves a hole in a stream's order.
-    pub fn is_critical(&self) -> bool {
+    pub(crate) fn is_critical(&self) -> bool {
         self.place.is_some_and(|place| place.stream == StreamId::Crisis)
     }
 
     /// The wire's frame of a variant without its cursor; encoded by the first who needs it.
-    pub fn body(&self, variant: usize, wire: Wire) -> &Bytes {
+    pub(crate) fn body(&self, variant: usize, wire: Wire) -> &Bytes {
         let variant = &self.variants[variant];
         variant.bodies[wire.index()].get_or_init(|| wire.body(self, variant))
     }
 
     /// What it costs to keep, roughly.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         256 + 2 * self.envelope.data.len()
     }
 
     /// The event's first channel that is no user's or connection's, which WebSocket clients call the room.
-    pub fn room(&self) -> Option<&Channel> {
+    pub(crate) fn room(&self) -> Option<&Channel> {
         self.envelope.channels.iter().find(|c| !matches!(c.kind(), "user" | "connection"))
     }
 }

@@ -1,7 +1,170 @@
 //! The gateway: the only client-facing origin. It authenticates, authorises, speaks the wires, holds cursors,
 //! delivers and collects acknowledgements.
 
-pub mod entry;
-pub mod session;
-pub mod tail;
-pub mod wires;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use axum::Router;
+use axum::routing::{get, post};
+use runtime::auth::Authenticator;
+use runtime::http::{self, edge as with_edge};
+use runtime::http_client::{Client, Limits as ClientLimits};
+use runtime::metrics::Metrics;
+use runtime::nats::Nats;
+use runtime::ops::{self, Readiness};
+use runtime::tasks::{BoxError, Connections, Tasks};
+use runtime::{catalogue, ids};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+mod admin;
+pub mod config;
+mod devices;
+mod edge;
+mod entry;
+mod event_stream;
+mod feed;
+mod history;
+mod hub;
+mod library;
+mod line;
+mod meters;
+mod problems;
+mod publish;
+mod records;
+mod registry;
+mod revocations;
+mod session;
+mod socket;
+mod tail;
+mod throttle;
+mod wires;
+
+pub use config::Config;
+use edge::{Edge, Shared};
+use hub::Hub;
+use library::Library;
+
+/// What the service serves on, bound by the caller so that a test can take port 0.
+#[derive(Debug)]
+pub struct Listeners {
+    pub public: Vec<TcpListener>,
+    pub ops: TcpListener,
+}
+
+/// Runs the gateway until `shutdown`, or until one of its tasks fails.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    shutdown: CancellationToken,
+) -> Result<(), BoxError> {
+    let (metrics, readiness) = (Metrics::new(), Readiness::new());
+    let mut tasks = Tasks::new(&shutdown);
+    let stop = tasks.shutdown();
+    tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), metrics.clone(), stop.clone()));
+    let serving = serve(config.clone(), listeners.public, metrics, readiness, stop);
+    tasks.spawn("gateway", Box::pin(serving));
+    Ok(tasks.finish(config.grace * 2).await?)
+}
+
+/// Waits for what it needs, then accepts clients until told to stop, then lets them go.
+async fn serve(
+    config: Config,
+    public: Vec<TcpListener>,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> Result<(), BoxError> {
+    let catalogue = catalogue::load(config.catalogue_dir.as_deref())?;
+    let nats = Box::pin(Nats::connect(&config.nats)).await?;
+    let streams = readiness.condition("event streams");
+    let revoked = readiness.condition("revocations");
+    let beginning = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        beginning = feed::beginning(&nats, config.memory.warm_events, &streams) => beginning,
+    };
+    let hub = Hub::new(beginning.position, config.memory.tail_bytes, config.keys.clone());
+    let hub = Arc::new(hub);
+    let fetches = Connections::new();
+    let library = Library::new(&nats, &hub, &catalogue, config.memory.cache_bytes, fetches);
+    let edge = edge(&config, nats.clone(), hub.clone(), library, catalogue.clone(), &metrics)?;
+    // Work outlives the decision to stop, so that what clients have begun can end.
+    let working = CancellationToken::new();
+    let _ends_with_this = working.clone().drop_guard();
+    let mut tasks = Tasks::new(&working);
+    feed::start(&mut tasks, &edge, &beginning, streams);
+    tasks.spawn("fences", edge.registry.clone().serve(nats.clone(), working.clone()));
+    tasks.spawn("revocations", revocations::watch(edge.clone(), revoked, working.clone()));
+    tasks.spawn("auth", edge.auth.clone().run(working.clone()));
+    let accepting = accept(config, public, edge, readiness, stop);
+    tasks.spawn("clients", async move {
+        accepting.await?;
+        working.cancel();
+        Ok(())
+    });
+    Ok(tasks.finish(std::time::Duration::from_secs(5)).await?)
+}
+
+/// Serves clients once everything is there; at the end readiness goes first, then the connections.
+async fn accept(
+    config: Config,
+    public: Vec<TcpListener>,
+    edge: Edge,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> Result<(), BoxError> {
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        () = readiness.ready() => {}
+    }
+    let (drain, draining) = (edge.drain.clone(), stop.clone());
+    let goodbye = async move {
+        draining.cancelled().await;
+        readiness.stopping();
+        drain.cancel();
+    };
+    let app = with_edge(routes(edge.clone()), Some(edge.auth.origins()));
+    let serving = http::serve(public, app, config.http, stop);
+    let (served, ()) = tokio::join!(serving, goodbye);
+    edge.connections.drain(config.grace).await;
+    Ok(served?)
+}
+
+fn edge(
+    config: &Config,
+    nats: Nats,
+    hub: Arc<Hub>,
+    library: Library,
+    catalogue: Arc<domain::catalogue::Catalogue>,
+    metrics: &Metrics,
+) -> Result<Edge, BoxError> {
+    let client = Client::new(ClientLimits::default())?;
+    Ok(Arc::new(Shared {
+        records: records::Records::new(&nats, config.keys.clone()),
+        devices: devices::Devices::new(&nats, config.keys.clone()),
+        registry: registry::Registry::new(ids::unguessable()),
+        auth: Authenticator::new(config.auth.clone(), &client),
+        limits: config.limits,
+        meters: meters::Meters::new(metrics),
+        checks: AtomicU64::new(0),
+        connections: Connections::new(),
+        drain: CancellationToken::new(),
+        hub,
+        library,
+        catalogue,
+        nats,
+    }))
+}
+
+fn routes(edge: Edge) -> Router {
+    Router::new()
+        .route("/ws", get(socket::upgrade))
+        .route("/sse", get(event_stream::open))
+        .route("/v1/history", get(history::page))
+        .route("/v1/acks", post(admin::acknowledge))
+        .route("/v1/revocations", post(admin::revoke))
+        .route("/v1/quarantine", get(admin::quarantine))
+        .route("/v1/quarantine/{id}", get(admin::quarantined))
+        .route("/v1/quarantine/{id}/redrive", post(admin::redrive))
+        .with_state(edge)
+}

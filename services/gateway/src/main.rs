@@ -1,1 +1,33 @@
-fn main() {}
+//! The gateway service: configuration from the environment, listeners bound, run until a signal.
+
+use std::process::ExitCode;
+
+use gateway::{Config, Listeners};
+use runtime::config::{Environment, LISTEN, refuse};
+use runtime::tasks::{BoxError, stop_on_signals};
+use runtime::{http, telemetry};
+use tokio::net::TcpListener;
+use tracing::error;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = match Config::read(&Environment) {
+        Ok(config) => config,
+        Err(mistakes) => return refuse(&mistakes),
+    };
+    telemetry::init(&config.telemetry);
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error!(error = %telemetry::chain(&*failure), "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<(), BoxError> {
+    let (shutdown, _signals) = stop_on_signals()?;
+    let public = http::bind(&config.listen, LISTEN.name).await?;
+    let ops = TcpListener::bind(&config.ops_listen[..]).await?;
+    gateway::run(config, Listeners { public, ops }, shutdown).await
+}

@@ -19,13 +19,13 @@ pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
 
-pub use collect::Progress;
-pub use fill::Fill;
-pub use page::{Page, PageWish};
-pub use subscription::Subscription;
+pub(crate) use collect::Progress;
+pub(crate) use fill::Fill;
+pub(crate) use page::{Page, PageWish};
+pub(crate) use subscription::Subscription;
 
 /// One frame that is due: a variant of an event and the cursor it carries.
-pub enum Delivery<'a> {
+pub(crate) enum Delivery<'a> {
     /// The session stands where the local order is: body and cursor are shared.
     Shared { slot: &'a Slot, variant: usize },
     /// The session is not where the local order is: the shared body with a cursor of its own.
@@ -33,14 +33,14 @@ pub enum Delivery<'a> {
 }
 
 /// Takes frames; says whether it takes more.
-pub trait Sink {
+pub(crate) trait Sink {
     fn deliver(&mut self, delivery: Delivery<'_>);
     fn is_full(&self) -> bool;
 }
 
 /// Where a session begins.
 #[derive(Clone, Debug)]
-pub enum Start {
+pub(crate) enum Start {
     /// With what is stored from now on.
     Now,
     /// Right after a cursor's position.
@@ -55,7 +55,7 @@ enum Stage {
     CatchingUp,
 }
 
-pub struct Session {
+pub(crate) struct Session {
     tenant: Tenant,
     /// Everything up to here that is due to the session has been given to it.
     position: Position,
@@ -78,7 +78,7 @@ pub struct Session {
 
 impl Session {
     /// A session that begins now or behind a cursor; its channels are subscribed afterwards.
-    pub fn new(tenant: Tenant, start: &Start, tail: &Tail) -> Self {
+    pub(crate) fn new(tenant: Tenant, start: &Start, tail: &Tail) -> Self {
         let mut session = Self {
             tenant,
             position: *tail.head(),
@@ -115,25 +115,26 @@ impl Session {
         }
     }
 
-    pub fn tenant(&self) -> &Tenant {
+    pub(crate) fn tenant(&self) -> &Tenant {
         &self.tenant
     }
 
-    pub fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.stage == Stage::Live && self.page.is_none() && !self.fills.is_filling()
     }
 
     /// The session's own position as a cursor: what its holder may resume from right now.
-    pub fn cursor(&self) -> Cursor {
+    pub(crate) fn cursor(&self) -> Cursor {
         Cursor { position: self.position, mark: self.fills.mark(&self.position), part: self.part }
     }
 
-    pub fn position(&self) -> &Position {
+    #[cfg(test)]
+    pub(crate) fn position(&self) -> &Position {
         &self.position
     }
 
     /// Gives up what it missed after a gap: goes on from the head of the log.
-    pub fn restart(&mut self, tail: &Tail) {
+    pub(crate) fn restart(&mut self, tail: &Tail) {
         self.position = *tail.head();
         self.epochs = StreamId::ALL.map(|stream| tail.head().get(stream).epoch);
         self.rewinds = tail.rewinds();
@@ -146,11 +147,11 @@ impl Session {
         self.settle(tail);
     }
 
-    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+    pub(crate) fn channels(&self) -> impl Iterator<Item = &Channel> {
         self.subscriptions.iter().map(|subscription| &subscription.channel)
     }
 
-    pub fn has(&self, channel: &Channel) -> bool {
+    pub(crate) fn has(&self, channel: &Channel) -> bool {
         self.subscriptions.iter().any(|subscription| subscription.channel == *channel)
     }
 

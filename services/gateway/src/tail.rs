@@ -5,7 +5,7 @@
 //! Ephemeral events take a place in the local order without moving the position.
 //! Pure: it knows neither sockets nor NATS.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use domain::position::{Position, StreamPosition};
@@ -18,14 +18,14 @@ mod slot;
 mod tests;
 mod topic;
 
-pub use slot::Slot;
+pub(crate) use slot::Slot;
 use topic::Topics;
-pub use topic::{Topic, TopicId};
+pub(crate) use topic::{Topic, TopicId};
 
 /// A place in the local order; the first entry has 1.
-pub type Local = u64;
+pub(crate) type Local = u64;
 
-pub struct Tail {
+pub(crate) struct Tail {
     slots: VecDeque<Slot>,
     /// The local place of the first slot.
     first: Local,
@@ -43,7 +43,7 @@ pub struct Tail {
 
 impl Tail {
     /// `base` is the position from which the feed begins; `limit` bounds the entries' bytes.
-    pub fn new(base: Position, limit: usize) -> Self {
+    pub(crate) fn new(base: Position, limit: usize) -> Self {
         Self {
             slots: VecDeque::new(),
             first: 1,
@@ -58,7 +58,7 @@ impl Tail {
     }
 
     /// Appends an event; its place in the local order.
-    pub fn push(&mut self, entry: Arc<Entry>) -> Local {
+    pub(crate) fn push(&mut self, entry: Arc<Entry>) -> Local {
         let at = self.last() + 1;
         if let Some(place) = entry.place {
             let epoch = self.head.get(place.stream).epoch;
@@ -91,7 +91,7 @@ impl Tail {
 
     /// A stream was put back or made anew: nothing that is held of it can be trusted.
     /// Everything held is dropped, and every session is told to start anew behind a gap.
-    pub fn restart(&mut self, stream: StreamId, at: StreamPosition) {
+    pub(crate) fn restart(&mut self, stream: StreamId, at: StreamPosition) {
         while !self.slots.is_empty() {
             self.evict();
         }
@@ -100,36 +100,36 @@ impl Tail {
         self.rewinds += 1;
     }
 
-    pub fn rewinds(&self) -> u32 {
+    pub(crate) fn rewinds(&self) -> u32 {
         self.rewinds
     }
 
     /// The last place in the local order.
-    pub fn last(&self) -> Local {
+    pub(crate) fn last(&self) -> Local {
         self.first + self.slots.len() as u64 - 1
     }
 
     /// The position right before the oldest entry held.
-    pub fn base(&self) -> &Position {
+    pub(crate) fn base(&self) -> &Position {
         &self.base
     }
 
     /// The position after the newest entry.
-    pub fn head(&self) -> &Position {
+    pub(crate) fn head(&self) -> &Position {
         &self.head
     }
 
-    pub fn slot(&self, at: Local) -> Option<&Slot> {
+    pub(crate) fn slot(&self, at: Local) -> Option<&Slot> {
         self.slots.get(usize::try_from(at.checked_sub(self.first)?).ok()?)
     }
 
     /// The position after everything up to `at`.
-    pub fn position_at(&self, at: Local) -> &Position {
+    pub(crate) fn position_at(&self, at: Local) -> &Position {
         self.slot(at).map_or(if at < self.first { &self.base } else { &self.head }, |s| &s.after)
     }
 
     /// An event by its place in the log, if it is held.
-    pub fn find(&self, stream: StreamId, sequence: u64) -> Option<&Arc<Entry>> {
+    pub(crate) fn find(&self, stream: StreamId, sequence: u64) -> Option<&Arc<Entry>> {
         let held = &self.streams[stream.index()];
         let i = held.binary_search_by_key(&sequence, |&(sequence, _)| sequence).ok()?;
         self.slot(held[i].1).map(|slot| &slot.entry)
@@ -137,7 +137,7 @@ impl Tail {
 
     /// Where a holder of `position` goes on: everything up to the place returned has been given to it.
     /// `None` when it misses something that is not held any more.
-    pub fn locate(&self, position: &Position) -> Option<Local> {
+    pub(crate) fn locate(&self, position: &Position) -> Option<Local> {
         if !position.includes(&self.base) {
             return None;
         }
@@ -150,24 +150,19 @@ impl Tail {
     }
 
     /// Keeps a channel's index for a session; undone by [`Tail::unsubscribe`].
-    pub fn subscribe(&mut self, tenant: &Tenant, channel: &Channel) -> TopicId {
+    pub(crate) fn subscribe(&mut self, tenant: &Tenant, channel: &Channel) -> TopicId {
         self.topics.subscribe(tenant, channel, self.first)
     }
 
-    pub fn unsubscribe(&mut self, tenant: &Tenant, channel: &Channel) {
+    pub(crate) fn unsubscribe(&mut self, tenant: &Tenant, channel: &Channel) {
         self.topics.unsubscribe(tenant, channel);
     }
 
-    pub fn topic(&self, id: TopicId) -> Option<&Topic> {
+    pub(crate) fn topic(&self, id: TopicId) -> Option<&Topic> {
         self.topics.get(id)
     }
 
-    pub fn topic_of(&self, tenant: &Tenant, channel: &Channel) -> Option<TopicId> {
+    pub(crate) fn topic_of(&self, tenant: &Tenant, channel: &Channel) -> Option<TopicId> {
         self.topics.find(tenant, channel)
-    }
-
-    /// How many channels have entries or subscribers, per tenant.
-    pub fn channels(&self) -> &HashMap<Tenant, HashMap<Channel, TopicId>> {
-        self.topics.names()
     }
 }

@@ -5,26 +5,26 @@ use bytes::Bytes;
 
 use crate::entry::{Entry, Variant};
 
-pub mod sse;
-pub mod websocket;
-pub mod websocket_frame;
+pub(crate) mod sse;
+pub(crate) mod websocket;
+pub(crate) mod websocket_frame;
 
 /// How many wires encode events.
-pub const COUNT: usize = 2;
+pub(crate) const COUNT: usize = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wire {
+pub(crate) enum Wire {
     WebSocket,
     Sse,
 }
 
 impl Wire {
-    pub const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self as usize
     }
 
     /// An event's frame up to where its cursor goes, shared by every connection of the wire.
-    pub fn body(self, entry: &Entry, variant: &Variant) -> Bytes {
+    pub(crate) fn body(self, entry: &Entry, variant: &Variant) -> Bytes {
         match self {
             Self::WebSocket => websocket::event_body(entry, variant),
             Self::Sse => sse::event_body(entry, variant),
@@ -32,7 +32,7 @@ impl Wire {
     }
 
     /// The whole frame, ready to be written.
-    pub fn finish(self, body: &Bytes, cursor: &str) -> Bytes {
+    pub(crate) fn finish(self, body: &Bytes, cursor: &str) -> Bytes {
         match self {
             Self::WebSocket => websocket::finish_event(body, cursor),
             Self::Sse => sse::finish_event(body, cursor),

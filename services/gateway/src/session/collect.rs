@@ -7,7 +7,7 @@ use crate::tail::{Local, Slot, Tail};
 
 /// How far a call of [`Session::collect`] came.
 #[derive(Debug)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// Nothing more is due.
     Idle,
     /// The sink is full; call again when it has been written.
@@ -20,7 +20,7 @@ pub enum Progress {
 
 impl Session {
     /// Gives what is due until there is nothing more, the sink is full or a page is needed.
-    pub fn collect(&mut self, tail: &Tail, sink: &mut impl Sink) -> Progress {
+    pub(crate) fn collect(&mut self, tail: &Tail, sink: &mut impl Sink) -> Progress {
         if self.rewinds != tail.rewinds() {
             return Progress::Rewritten;
         }

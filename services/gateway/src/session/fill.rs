@@ -14,7 +14,7 @@ use crate::tail::Tail;
 
 /// One back-fill, as the session record keeps it.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Fill {
+pub(crate) struct Fill {
     /// Which of the session's joins with `after` it is, modulo 128.
     pub joins: u8,
     pub channel: Channel,
@@ -100,7 +100,7 @@ impl Fills {
 impl Session {
     /// Joins a channel right after a cursor. What lies between the cursor and the session's own position is given
     /// before anything else. The caller stores the back-fill in the session record before it collects.
-    pub fn join_after(
+    pub(crate) fn join_after(
         &mut self,
         channel: &Channel,
         after: &Cursor,
@@ -150,7 +150,7 @@ impl Session {
 
     /// Continues the back-fills that a record tells of, for a holder that comes back with `cursor`.
     /// Returns those still open, which replace the record's.
-    pub fn resume_fills(&mut self, fills: &[Fill], cursor: &Cursor) -> Vec<Fill> {
+    pub(crate) fn resume_fills(&mut self, fills: &[Fill], cursor: &Cursor) -> Vec<Fill> {
         self.fills.joins = fills.last().map_or(0, |fill| fill.joins);
         let begun = |f: &Fill| cursor.mark.filling && f.joins == cursor.mark.joins;
         let mut open = Vec::new();

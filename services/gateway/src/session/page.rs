@@ -13,7 +13,7 @@ use crate::tail::Tail;
 
 /// What a session behind the tail needs next.
 #[derive(Clone, Debug)]
-pub struct PageWish {
+pub(crate) struct PageWish {
     /// Each channel with the position behind which its events are due.
     pub channels: Vec<(Channel, Position)>,
     /// The session's own position.
@@ -23,7 +23,7 @@ pub struct PageWish {
 }
 
 /// An answered wish.
-pub struct Page {
+pub(crate) struct Page {
     /// In the order in which they are given.
     pub entries: VecDeque<Arc<Entry>>,
     /// The session's position once the entries have been given.
@@ -32,7 +32,7 @@ pub struct Page {
 
 impl Session {
     /// Takes an answer to the last wish.
-    pub fn turn(&mut self, page: Page) {
+    pub(crate) fn turn(&mut self, page: Page) {
         self.page = Some(page);
     }
 

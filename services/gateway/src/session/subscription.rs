@@ -8,7 +8,7 @@ use crate::entry::Entry;
 use crate::tail::{Tail, TopicId};
 
 #[derive(Clone, Debug)]
-pub struct Subscription {
+pub(crate) struct Subscription {
     pub channel: Channel,
     /// What was stored up to here was before the join.
     pub floor: Position,
@@ -24,12 +24,12 @@ impl Subscription {
 
 impl Session {
     /// Joins a channel from now on. Joining again changes nothing.
-    pub fn join(&mut self, channel: &Channel, tail: &mut Tail) {
+    pub(crate) fn join(&mut self, channel: &Channel, tail: &mut Tail) {
         self.join_above(channel, *tail.head(), tail);
     }
 
     /// Restores a membership whose floor was kept, or joins with the session's own position.
-    pub fn join_above(&mut self, channel: &Channel, floor: Position, tail: &mut Tail) {
+    pub(crate) fn join_above(&mut self, channel: &Channel, floor: Position, tail: &mut Tail) {
         if self.has(channel) {
             return;
         }
@@ -38,7 +38,7 @@ impl Session {
     }
 
     /// Leaves a channel; what is due of it is not given any more.
-    pub fn leave(&mut self, channel: &Channel, tail: &mut Tail) -> bool {
+    pub(crate) fn leave(&mut self, channel: &Channel, tail: &mut Tail) -> bool {
         let Some(at) = self.subscriptions.iter().position(|s| s.channel == *channel) else {
             return false;
         };
@@ -49,18 +49,23 @@ impl Session {
     }
 
     /// Leaves everything, at the end of the connection.
-    pub fn close(&mut self, tail: &mut Tail) {
+    pub(crate) fn close(&mut self, tail: &mut Tail) {
         for subscription in self.subscriptions.drain(..) {
             tail.unsubscribe(&self.tenant, &subscription.channel);
         }
     }
 
-    pub fn subscriptions(&self) -> &[Subscription] {
+    /// The tail's numbers of its channels.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = TopicId> + '_ {
+        self.subscriptions.iter().map(|subscription| subscription.topic)
+    }
+
+    pub(crate) fn subscriptions(&self) -> &[Subscription] {
         &self.subscriptions
     }
 
     /// The lowest floor a start implies: a session that begins behind a cursor joins its channels there.
-    pub fn floor_of(start: &Start, tail: &Tail) -> Position {
+    pub(crate) fn floor_of(start: &Start, tail: &Tail) -> Position {
         match start {
             Start::Now => *tail.head(),
             Start::After(cursor) => cursor.position,

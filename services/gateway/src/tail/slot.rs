@@ -9,7 +9,7 @@ use domain::position::Position;
 use crate::entry::Entry;
 use crate::wires::{self, Wire};
 
-pub struct Slot {
+pub(crate) struct Slot {
     pub entry: Arc<Entry>,
     /// The position after this entry in the local order.
     pub after: Position,
@@ -25,7 +25,7 @@ impl Slot {
 
     /// A variant's frame with the local order's own cursor, encoded by the first who asks.
     /// Wrong for one that another frame of the same event follows: that one needs a cursor of its own.
-    pub fn shared_frame(&self, variant: usize, wire: Wire, keys: &CursorKeys) -> Bytes {
+    pub(crate) fn shared_frame(&self, variant: usize, wire: Wire, keys: &CursorKeys) -> Bytes {
         let make = || {
             let cursor = Cursor { position: self.after, ..Cursor::default() };
             let text = keys.encode(&self.entry.envelope.tenant, &cursor);

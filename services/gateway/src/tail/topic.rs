@@ -7,10 +7,10 @@ use domain::{Channel, Tenant};
 use super::Local;
 
 /// A channel's number while it has entries or subscribers.
-pub type TopicId = u32;
+pub(crate) type TopicId = u32;
 
 #[derive(Default)]
-pub struct Topic {
+pub(crate) struct Topic {
     places: VecDeque<Local>,
     /// The last place that was evicted while the topic existed, or the one before the tail began when it was made.
     evicted: Local,
@@ -19,22 +19,18 @@ pub struct Topic {
 
 impl Topic {
     /// Whether something of this channel behind `at` is not held any more.
-    pub fn missed(&self, at: Local) -> bool {
+    pub(crate) fn missed(&self, at: Local) -> bool {
         self.evicted > at
     }
 
     /// The channel's places behind `at`, ascending.
-    pub fn after(&self, at: Local) -> impl Iterator<Item = Local> + '_ {
+    pub(crate) fn after(&self, at: Local) -> impl Iterator<Item = Local> + '_ {
         let start = self.places.partition_point(|&place| place <= at);
         self.places.range(start..).copied()
     }
 
-    pub fn last(&self) -> Local {
+    pub(crate) fn last(&self) -> Local {
         self.places.back().copied().unwrap_or_default()
-    }
-
-    pub fn subscribers(&self) -> u32 {
-        self.subscribers
     }
 }
 
@@ -46,10 +42,6 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    pub(super) fn names(&self) -> &HashMap<Tenant, HashMap<Channel, TopicId>> {
-        &self.names
-    }
-
     pub(super) fn find(&self, tenant: &Tenant, channel: &Channel) -> Option<TopicId> {
         self.names.get(tenant)?.get(channel).copied()
     }

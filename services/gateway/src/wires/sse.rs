@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::entry::{Entry, Variant};
 
 /// Keeps proxies and browsers from giving an idle connection up.
-pub const COMMENT: &[u8] = b": still here\n\n";
+pub(crate) const COMMENT: &[u8] = b": still here\n\n";
 
 pub(super) fn event_body(entry: &Entry, variant: &Variant) -> Bytes {
     let data = String::from_utf8_lossy(&entry.envelope.data);
@@ -23,17 +23,17 @@ pub(super) fn finish_event(body: &Bytes, cursor: &str) -> Bytes {
 }
 
 /// A block that is no event of the log.
-pub fn message(event: &str, data: &Value) -> Bytes {
+pub(crate) fn message(event: &str, data: &Value) -> Bytes {
     block(event, &data.to_string()).into()
 }
 
 /// Moves the client's position without an event.
-pub fn position(cursor: &str) -> Bytes {
+pub(crate) fn position(cursor: &str) -> Bytes {
     format!("id: {cursor}\n\n").into()
 }
 
 /// Tells the client how long to wait before it reconnects.
-pub fn retry(milliseconds: u64) -> Bytes {
+pub(crate) fn retry(milliseconds: u64) -> Bytes {
     format!("retry: {milliseconds}\n\n").into()
 }
 

@@ -48,7 +48,7 @@ fn push_string(out: &mut Vec<u8>, text: &str) {
 
 /// What a client may say.
 #[derive(Debug, PartialEq)]
-pub struct Request {
+pub(crate) struct Request {
     pub kind: String,
     pub payload: Value,
     /// Present when the client wants an answer.
@@ -66,13 +66,13 @@ struct Raw {
 
 impl Request {
     /// `None` for anything that is no JSON object with a string `type`.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let raw: Raw = serde_json::from_str(text).ok()?;
         Some(Self { kind: raw.kind, payload: raw.payload, reference: raw.id })
     }
 
     /// A string field of the payload; a bare string payload stands for its only field.
-    pub fn text(&self, field: &str) -> Option<&str> {
+    pub(crate) fn text(&self, field: &str) -> Option<&str> {
         match &self.payload {
             Value::String(text) => Some(text),
             payload => payload.get(field)?.as_str(),
@@ -80,23 +80,23 @@ impl Request {
     }
 
     /// A string field of an object payload.
-    pub fn field(&self, field: &str) -> Option<&str> {
+    pub(crate) fn field(&self, field: &str) -> Option<&str> {
         self.payload.get(field)?.as_str()
     }
 }
 
 /// A server frame that is no event.
-pub fn message(kind: &str, payload: &Value) -> Bytes {
+pub(crate) fn message(kind: &str, payload: &Value) -> Bytes {
     text(&json!({ "type": kind, "payload": payload }))
 }
 
 /// The answer to a request that carried an id.
-pub fn answer(reference: &Value, payload: &Value) -> Bytes {
+pub(crate) fn answer(reference: &Value, payload: &Value) -> Bytes {
     text(&json!({ "type": "ack", "ref": reference, "payload": payload }))
 }
 
 /// An error; `reference` is the id of the request that caused it.
-pub fn error(reference: Option<&Value>, code: &str, reason: &str) -> Bytes {
+pub(crate) fn error(reference: Option<&Value>, code: &str, reason: &str) -> Bytes {
     let payload = json!({ "code": code, "message": reason });
     match reference {
         Some(id) => text(&json!({ "type": "error", "ref": id, "payload": payload })),

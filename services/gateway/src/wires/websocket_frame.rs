@@ -4,7 +4,7 @@
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Opcode {
+pub(crate) enum Opcode {
     Continuation,
     Text,
     Binary,
@@ -38,17 +38,18 @@ impl Opcode {
 
 /// What a client said.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Message {
+pub(crate) enum Message {
     Text(String),
     Binary(Bytes),
     Ping(Bytes),
-    Pong,
+    /// With what the ping carried.
+    Pong(Bytes),
     /// With the client's close code, where it gave one.
     Close(Option<u16>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Violation {
+pub(crate) enum Violation {
     #[error("the frame breaks RFC 6455")]
     Protocol,
     #[error("a text message is not UTF-8")]
@@ -59,7 +60,7 @@ pub enum Violation {
 
 impl Violation {
     /// The close code of RFC 6455 section 7.4.
-    pub const fn close_code(self) -> u16 {
+    pub(crate) const fn close_code(self) -> u16 {
         match self {
             Self::Protocol => 1002,
             Self::Utf8 => 1007,
@@ -70,14 +71,14 @@ impl Violation {
 
 /// The most bytes a message may have.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     pub text: usize,
     pub binary: usize,
 }
 
 /// Puts messages together from what a socket gives. Holds no memory while nothing is pending.
 #[derive(Default)]
-pub struct Reader {
+pub(crate) struct Reader {
     buffer: BytesMut,
     /// A fragmented message so far.
     partial: Option<(Opcode, BytesMut)>,
@@ -85,12 +86,12 @@ pub struct Reader {
 
 impl Reader {
     /// Takes what was read from the socket.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
     /// The next whole message, if one is there.
-    pub fn next_message(&mut self, limits: Limits) -> Result<Option<Message>, Violation> {
+    pub(crate) fn next_message(&mut self, limits: Limits) -> Result<Option<Message>, Violation> {
         while let Some((fin, opcode, payload)) = self.next_frame(limits)? {
             if let Some(message) = self.assemble(fin, opcode, payload, limits)? {
                 return Ok(Some(message));
@@ -161,7 +162,7 @@ impl Reader {
 fn control(opcode: Opcode, payload: &[u8]) -> Result<Message, Violation> {
     match opcode {
         Opcode::Ping => Ok(Message::Ping(Bytes::copy_from_slice(payload))),
-        Opcode::Pong => Ok(Message::Pong),
+        Opcode::Pong => Ok(Message::Pong(Bytes::copy_from_slice(payload))),
         _ => close(payload),
     }
 }
@@ -217,7 +218,7 @@ fn parse_header(bytes: &[u8]) -> Result<Option<(Header, u64)>, Violation> {
 }
 
 /// A whole server frame: unmasked, final.
-pub fn frame(opcode: Opcode, parts: &[&[u8]]) -> Bytes {
+pub(crate) fn frame(opcode: Opcode, parts: &[&[u8]]) -> Bytes {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let mut out = BytesMut::with_capacity(length + 10);
     out.put_u8(0x80 | opcode.code());
@@ -239,7 +240,7 @@ pub fn frame(opcode: Opcode, parts: &[&[u8]]) -> Bytes {
 }
 
 /// A close frame; the reason is cut to what a control frame can hold.
-pub fn close_frame(code: u16, reason: &str) -> Bytes {
+pub(crate) fn close_frame(code: u16, reason: &str) -> Bytes {
     let mut end = reason.len().min(123);
     while !reason.is_char_boundary(end) {
         end -= 1;

@@ -1,0 +1,174 @@
+//! What admins do over HTTP: acknowledgements of devices, revocations, the quarantine, and who is connected.
+
+use axum::Json;
+use axum::body::Bytes as Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use domain::replay::quarantine::ListRequest;
+use domain::replay::{question, refusal};
+use domain::{Identity, Role};
+use runtime::auth::{Credentials, Revocation, Revoked};
+use runtime::clock;
+use runtime::http::Problem;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::devices::Device;
+use crate::edge::{Edge, Shared, UNAVAILABLE};
+use crate::library::LibraryError;
+use crate::problems;
+use crate::revocations;
+
+/// Revocations are remembered this long where the caller does not say when the tokens expire.
+const REMEMBERED: i64 = 7 * 24 * 3_600;
+
+async fn identify(edge: &Shared, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Response> {
+    let credentials = Credentials::of(headers, uri.query());
+    let admitted = edge.auth.authenticate(&credentials).await;
+    admitted.map(|admitted| admitted.identity).map_err(|error| error.into_response())
+}
+
+async fn admin(edge: &Shared, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Response> {
+    let identity = identify(edge, headers, uri).await?;
+    if identity.role == Role::Admin {
+        return Ok(identity);
+    }
+    let detail = "This needs the role admin.";
+    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+struct Ack {
+    device: String,
+    cursor: String,
+}
+
+/// `POST /v1/acks`: for clients without a way back, such as SSE. Stored when it is answered.
+pub(crate) async fn acknowledge(
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Response> {
+    let identity = identify(&edge, &headers, &uri).await?;
+    let ack: Ack = parse(&body).map_err(IntoResponse::into_response)?;
+    let cursor = edge.hub.keys.decode(&identity.tenant, &ack.cursor).map_err(|_| {
+        let detail = "This is not a cursor of this platform for this tenant.";
+        problems::bad_request("bad_cursor", detail).into_response()
+    })?;
+    let device = Device {
+        tenant: identity.tenant.clone(),
+        user: identity.user.to_string(),
+        name: ack.device,
+    };
+    let stored = edge.devices.acknowledge(&device, None, &cursor).await;
+    stored.map_err(|_| problems::refused(UNAVAILABLE).into_response())?;
+    Ok(Json(json!({ "ok": true, "cursor": ack.cursor })).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+struct Revoke {
+    jti: Option<String>,
+    sub: Option<String>,
+    /// Unix seconds after which the tokens have expired anyway.
+    until: Option<i64>,
+}
+
+/// `POST /v1/revocations` `{jti}` or `{sub}`: in force on every gateway within a second.
+pub(crate) async fn revoke(
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Response> {
+    let identity = admin(&edge, &headers, &uri).await?;
+    let asked: Revoke = parse(&body).map_err(IntoResponse::into_response)?;
+    let what = match (asked.jti, asked.sub) {
+        (Some(id), None) => Revoked::Token(id.into()),
+        (None, Some(user)) => Revoked::User(user.into()),
+        _ => {
+            let detail = "Name a token by `jti` or a user by `sub`.";
+            return Err(problems::bad_request("bad_body", detail).into_response());
+        }
+    };
+    let until = asked.until.unwrap_or_else(|| clock::unix_seconds() + REMEMBERED);
+    let revocation = Revocation { tenant: identity.tenant, what, until };
+    let stored = revocations::store(&edge.nats, &revocation).await;
+    stored.map_err(|_| problems::refused(UNAVAILABLE).into_response())?;
+    Ok((StatusCode::CREATED, Json(json!({ "ok": true, "until": until }))).into_response())
+}
+
+const ITEMS: usize = 100;
+const MOST_ITEMS: usize = 1_000;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct AskedItems {
+    limit: Option<usize>,
+    after: Option<String>,
+    origin: Option<String>,
+}
+
+/// `GET /v1/quarantine`.
+pub(crate) async fn quarantine(
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    uri: Uri,
+    Query(asked): Query<AskedItems>,
+) -> Result<Response, Response> {
+    let identity = admin(&edge, &headers, &uri).await?;
+    let AskedItems { limit, after, origin } = asked;
+    let asked = ListRequest { limit: limit.unwrap_or(ITEMS).min(MOST_ITEMS), after, origin };
+    let answer: Result<Value, _> =
+        edge.library.ask(&identity.tenant, question::QUARANTINE_LIST, &asked).await;
+    Ok(passed_on(answer))
+}
+
+/// `GET /v1/quarantine/{id}`, with the payload.
+pub(crate) async fn quarantined(
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    uri: Uri,
+    Path(id): Path<String>,
+) -> Result<Response, Response> {
+    let identity = admin(&edge, &headers, &uri).await?;
+    let asked = json!({ "id": id });
+    let answer: Result<Value, _> =
+        edge.library.ask(&identity.tenant, question::QUARANTINE_SHOW, &asked).await;
+    Ok(passed_on(answer))
+}
+
+/// `POST /v1/quarantine/{id}/redrive`.
+pub(crate) async fn redrive(
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    uri: Uri,
+    Path(id): Path<String>,
+) -> Result<Response, Response> {
+    let identity = admin(&edge, &headers, &uri).await?;
+    let asked = json!({ "id": id });
+    let answer: Result<Value, _> =
+        edge.library.ask(&identity.tenant, question::QUARANTINE_REDRIVE, &asked).await;
+    Ok(passed_on(answer))
+}
+
+fn passed_on(answer: Result<Value, LibraryError>) -> Response {
+    match answer {
+        Ok(answer) => Json(answer).into_response(),
+        Err(LibraryError::Refused(code)) if code == refusal::NOT_FOUND => {
+            let detail = "Nothing is quarantined under this id.";
+            Problem::new(StatusCode::NOT_FOUND, "not_found", detail).into_response()
+        }
+        Err(LibraryError::Refused(code)) => {
+            let detail = format!("The read side refused it: {code}.");
+            Problem::new(StatusCode::CONFLICT, "refused", detail).into_response()
+        }
+        Err(error) => problems::library(&error).into_response(),
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        problems::bad_request("bad_body", format!("The body is not what is expected: {error}."))
+    })
+}

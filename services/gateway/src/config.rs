@@ -1,0 +1,110 @@
+//! What the environment says to the gateway.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use domain::cursor::CursorKeys;
+use runtime::auth;
+use runtime::config::{
+    AUTH_TIMEOUT_MS, CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, HEARTBEAT_MS, LAG_TIMEOUT_MS, LISTEN,
+    MAX_CHANNELS, MAX_MESSAGE_BYTES, MESSAGES_PER_SECOND, Mistakes, OPS_LISTEN, PAGE_CACHE_BYTES,
+    PLATFORM_KEY, PLATFORM_KEY_PREVIOUS, Reader, SEND_LOWAT_BYTES, SHUTDOWN_GRACE_MS, Strings,
+    TAIL_BYTES, TAIL_WARM_EVENTS,
+};
+use runtime::http::ServeOptions;
+use runtime::nats::NatsConfig;
+use runtime::{telemetry, tls};
+
+pub const SERVICE: &str = "gateway";
+const LISTEN_DEFAULT: &str = "0.0.0.0:8080";
+const OPS_DEFAULT: &str = "0.0.0.0:9080";
+const SHORTEST_KEY: usize = 32;
+
+#[derive(Clone)]
+pub struct Config {
+    pub nats: NatsConfig,
+    pub listen: Vec<SocketAddr>,
+    pub ops_listen: Vec<SocketAddr>,
+    pub http: ServeOptions,
+    pub auth: auth::Settings,
+    pub keys: CursorKeys,
+    pub catalogue_dir: Option<PathBuf>,
+    pub telemetry: telemetry::Settings,
+    pub memory: Memory,
+    pub limits: Limits,
+    /// How long connections may take to end on stop.
+    pub grace: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    pub tail_bytes: usize,
+    pub warm_events: u64,
+    pub cache_bytes: usize,
+}
+
+/// What one connection may do.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub heartbeat: Duration,
+    pub lag: Duration,
+    pub authenticate_within: Duration,
+    pub message_bytes: usize,
+    pub channels: usize,
+    pub messages_per_second: u32,
+}
+
+impl Config {
+    pub fn read(strings: &dyn Strings) -> Result<Self, Mistakes> {
+        let mut reader = Reader::new(strings);
+        let config = Self {
+            nats: NatsConfig::read(&mut reader, SERVICE),
+            listen: reader.addresses_or(&LISTEN, LISTEN_DEFAULT),
+            ops_listen: reader.addresses_or(&OPS_LISTEN, OPS_DEFAULT),
+            http: http(&mut reader),
+            auth: auth::Settings::read(&mut reader),
+            keys: keys(&mut reader),
+            catalogue_dir: reader.path(&CATALOGUE_DIR),
+            telemetry: telemetry::Settings::read(&mut reader),
+            memory: Memory {
+                tail_bytes: reader.bytes(&TAIL_BYTES),
+                warm_events: reader.number(&TAIL_WARM_EVENTS),
+                cache_bytes: reader.bytes(&PAGE_CACHE_BYTES),
+            },
+            limits: limits(&mut reader),
+            grace: reader.milliseconds(&SHUTDOWN_GRACE_MS),
+        };
+        reader.finish(config)
+    }
+}
+
+fn http(reader: &mut Reader<'_>) -> ServeOptions {
+    ServeOptions {
+        tls: tls::read(reader),
+        per_address: reader.number(&CONNECTIONS_PER_ADDRESS),
+        send_lowat: reader.number(&SEND_LOWAT_BYTES),
+        ..ServeOptions::default()
+    }
+}
+
+fn keys(reader: &mut Reader<'_>) -> CursorKeys {
+    let key = reader.required_secret(&PLATFORM_KEY);
+    if (1..SHORTEST_KEY).contains(&key.expose().len()) {
+        let text = format!("too short; use at least {SHORTEST_KEY} random characters");
+        reader.mistake(&PLATFORM_KEY, text);
+    }
+    let previous = reader.secret(&PLATFORM_KEY_PREVIOUS);
+    CursorKeys::new(key.expose().as_bytes(), previous.as_ref().map(|key| key.expose().as_bytes()))
+}
+
+fn limits(reader: &mut Reader<'_>) -> Limits {
+    Limits {
+        heartbeat: reader.milliseconds(&HEARTBEAT_MS),
+        lag: reader.milliseconds(&LAG_TIMEOUT_MS),
+        authenticate_within: reader.milliseconds(&AUTH_TIMEOUT_MS),
+        message_bytes: reader.bytes(&MAX_MESSAGE_BYTES),
+        channels: reader.number(&MAX_CHANNELS),
+        messages_per_second: reader.number(&MESSAGES_PER_SECOND),
+    }
+}

@@ -1,0 +1,196 @@
+//! Acknowledged positions of devices, so that a client without a memory of its own resumes too.
+//!
+//! Kept per tenant, user and device, and within it per set of channels: a position acknowledged for some channels
+//! says nothing about others.
+
+use bytes::Bytes;
+use domain::cursor::{Cursor, CursorKeys};
+use domain::{Channel, EntityToken, Tenant};
+use runtime::kv::{Bucket, KvError};
+use runtime::nats::Nats;
+use serde::{Deserialize, Serialize};
+
+/// The most sets of channels that are remembered for a device; the one not acknowledged for the longest time goes.
+const SETS: usize = 8;
+/// How often a write that another one came before is tried again.
+const TRIES: usize = 5;
+
+#[derive(Default, Serialize, Deserialize)]
+struct Stored {
+    /// The most recently acknowledged first.
+    sets: Vec<Set>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Set {
+    channels: Vec<String>,
+    cursor: String,
+}
+
+impl Stored {
+    /// Makes a set the most recent one; whether that changed anything.
+    fn put_first(&mut self, channels: &[String]) -> bool {
+        let found = self.sets.iter().position(|set| set.channels == channels);
+        match found {
+            Some(0) => return false,
+            Some(at) => self.sets[..=at].rotate_right(1),
+            None => {
+                let set = Set { channels: channels.to_vec(), cursor: String::new() };
+                self.sets.insert(0, set);
+            }
+        }
+        true
+    }
+}
+
+/// A device's latest set of channels and how far it has acknowledged them.
+#[derive(Clone, Debug)]
+pub(crate) struct Remembered {
+    pub channels: Vec<Channel>,
+    pub cursor: Cursor,
+    /// It is the client's own cursor and speaks of whatever it joins.
+    pub all: bool,
+}
+
+impl Remembered {
+    pub(crate) fn covers(&self, channel: &Channel) -> bool {
+        self.all || self.channels.contains(channel)
+    }
+}
+
+/// Whose device it is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Device {
+    pub tenant: Tenant,
+    pub user: String,
+    pub name: String,
+}
+
+impl Device {
+    fn key(&self) -> String {
+        let part = EntityToken::from_external;
+        format!("{}.{}.{}", self.tenant, part(&self.user), part(&self.name))
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Devices {
+    bucket: Bucket,
+    keys: CursorKeys,
+}
+
+impl Devices {
+    pub(crate) fn new(nats: &Nats, keys: CursorKeys) -> Self {
+        Self { bucket: nats.bucket("cursors"), keys }
+    }
+
+    /// What the device acknowledged for exactly these channels.
+    pub(crate) async fn resume(
+        &self,
+        device: &Device,
+        channels: &[Channel],
+    ) -> Result<Option<Cursor>, KvError> {
+        let wanted = names(channels);
+        let found = self.sets(device).await?.into_iter().find(|set| set.channels == wanted);
+        Ok(found.and_then(|set| self.keys.decode(&device.tenant, &set.cursor).ok()))
+    }
+
+    /// What the device acknowledged last, and for which channels.
+    pub(crate) async fn latest(&self, device: &Device) -> Result<Option<Remembered>, KvError> {
+        let Some(set) = self.sets(device).await?.into_iter().next() else { return Ok(None) };
+        let channels = set.channels.iter().filter_map(|name| Channel::parse(name).ok()).collect();
+        let cursor = self.keys.decode(&device.tenant, &set.cursor).ok();
+        Ok(cursor.map(|cursor| Remembered { channels, cursor, all: false }))
+    }
+
+    async fn sets(&self, device: &Device) -> Result<Vec<Set>, KvError> {
+        let entry = self.bucket.get_from_leader(&device.key()).await?;
+        Ok(entry.map(|entry| read(&entry.value).sets).unwrap_or_default())
+    }
+
+    /// Remembers that the device begins to follow these channels, unless it is known to.
+    pub(crate) async fn begin(
+        &self,
+        device: &Device,
+        channels: &[Channel],
+        at: &Cursor,
+    ) -> Result<(), KvError> {
+        let wanted = names(channels);
+        self.change(device, |stored| {
+            let is_known = stored.sets.iter().any(|set| set.channels == wanted);
+            let has_changed = stored.put_first(&wanted);
+            if !is_known {
+                stored.sets[0].cursor = self.keys.encode(&device.tenant, at);
+            }
+            has_changed
+        })
+        .await
+    }
+
+    /// Moves the position of one set of channels, or of all sets of the device. A position never moves back.
+    pub(crate) async fn acknowledge(
+        &self,
+        device: &Device,
+        channels: Option<&[Channel]>,
+        cursor: &Cursor,
+    ) -> Result<(), KvError> {
+        let wanted = channels.map(names);
+        self.change(device, |stored| {
+            let mut has_changed = wanted.as_ref().is_some_and(|wanted| stored.put_first(wanted));
+            for set in &mut stored.sets {
+                if wanted.as_ref().is_none_or(|wanted| set.channels == *wanted) {
+                    has_changed |= self.advance(device, set, cursor);
+                }
+            }
+            has_changed
+        })
+        .await
+    }
+
+    fn advance(&self, device: &Device, set: &mut Set, cursor: &Cursor) -> bool {
+        let old = self.keys.decode(&device.tenant, &set.cursor).unwrap_or_default();
+        if old.position.includes(&cursor.position) && old != *cursor && old.part.is_none() {
+            return false;
+        }
+        set.cursor = self.keys.encode(&device.tenant, cursor);
+        true
+    }
+
+    async fn change(
+        &self,
+        device: &Device,
+        mut change: impl FnMut(&mut Stored) -> bool,
+    ) -> Result<(), KvError> {
+        let key = device.key();
+        for _ in 0..TRIES {
+            let entry = self.bucket.get_from_leader(&key).await?;
+            let mut stored = entry.as_ref().map(|entry| read(&entry.value)).unwrap_or_default();
+            if !change(&mut stored) {
+                return Ok(());
+            }
+            stored.sets.truncate(SETS);
+            let value = Bytes::from(serde_json::to_vec(&stored).unwrap_or_default());
+            let written = match entry {
+                Some(entry) => self.bucket.update(&key, value, entry.revision).await,
+                None => self.bucket.create(&key, value).await,
+            };
+            match written {
+                Err(KvError::Conflict) => {}
+                written => return written.map(drop),
+            }
+        }
+        Err(KvError::Conflict)
+    }
+}
+
+fn read(value: &[u8]) -> Stored {
+    serde_json::from_slice(value).unwrap_or_default()
+}
+
+/// A set of channels by its sorted names; a connection's own channel belongs to no set.
+fn names(channels: &[Channel]) -> Vec<String> {
+    let lasting = channels.iter().filter(|channel| channel.kind() != "connection");
+    let mut names: Vec<_> = lasting.map(Channel::to_string).collect();
+    names.sort_unstable();
+    names
+}

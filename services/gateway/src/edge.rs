@@ -1,0 +1,145 @@
+//! What every connection and route of the gateway shares, and the decisions they have in common:
+//! who may join what, and where a client that comes back goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use domain::catalogue::Catalogue;
+use domain::cursor::{Cursor, CursorError};
+use domain::{Channel, Identity, Tenant};
+use runtime::auth::Authenticator;
+use runtime::nats::Nats;
+use runtime::tasks::Connections;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::config::Limits;
+use crate::devices::Devices;
+use crate::hub::Hub;
+use crate::library::Library;
+use crate::line::GapReason;
+use crate::meters::Meters;
+use crate::records::Records;
+use crate::registry::Registry;
+use crate::session::Start;
+
+/// Stands for the start of retention where a cursor is expected.
+pub(crate) const EARLIEST: &str = "earliest";
+
+/// A cheap-clone handle.
+pub(crate) type Edge = Arc<Shared>;
+
+pub(crate) struct Shared {
+    pub hub: Arc<Hub>,
+    pub library: Library,
+    pub records: Records,
+    pub devices: Devices,
+    pub registry: Registry,
+    pub auth: Authenticator,
+    pub catalogue: Arc<Catalogue>,
+    pub nats: Nats,
+    pub limits: Limits,
+    pub meters: Meters,
+    /// Rises whenever live identities are to be looked at again: a revocation, a key that has gone.
+    pub checks: AtomicU64,
+    /// Connections that outlive their request.
+    pub connections: Connections,
+    pub drain: CancellationToken,
+}
+
+/// A refusal with its code in the documents.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Refused {
+    pub code: &'static str,
+    pub message: &'static str,
+}
+
+impl Refused {
+    pub(crate) const fn new(code: &'static str, message: &'static str) -> Self {
+        Self { code, message }
+    }
+}
+
+/// The same for a channel that does not exist, so that nobody can find out which do.
+pub(crate) const FORBIDDEN: Refused = Refused::new(
+    "forbidden",
+    "You may not join this channel; ask for a token whose role or claims allow it.",
+);
+pub(crate) const TOO_MANY_CHANNELS: Refused = Refused::new(
+    "too_many_channels",
+    "This connection is in as many channels as it may be; leave one first.",
+);
+pub(crate) const UNAVAILABLE: Refused =
+    Refused::new("unavailable", "The log cannot be reached right now; try again in a moment.");
+
+/// Where a connection begins and what it must be told.
+#[derive(Clone, Debug)]
+pub(crate) struct Opening {
+    pub start: Start,
+    pub gap: Option<GapReason>,
+}
+
+impl Opening {
+    pub(crate) const NOW: Self = Self { start: Start::Now, gap: None };
+
+    const fn gap(reason: GapReason) -> Self {
+        Self { start: Start::Now, gap: Some(reason) }
+    }
+
+    /// Whether it goes on where the client was.
+    pub(crate) fn recovers(&self) -> bool {
+        matches!(self.start, Start::After(_))
+    }
+}
+
+impl Shared {
+    /// The channel a client asks for, if it may join it.
+    pub(crate) fn authorise(
+        &self,
+        identity: &Identity,
+        requested: &str,
+    ) -> Result<Channel, Refused> {
+        let channel = self.catalogue.channel(requested).ok_or(FORBIDDEN)?;
+        if self.catalogue.may_join(identity, &channel) { Ok(channel) } else { Err(FORBIDDEN) }
+    }
+
+    /// Reads a client's cursor: where it goes on, or why it cannot.
+    pub(crate) async fn opening(&self, tenant: &Tenant, cursor: &str) -> Result<Opening, Refused> {
+        match self.read_cursor(tenant, cursor).await? {
+            Ok(cursor) => Ok(Opening { start: Start::After(cursor), gap: None }),
+            Err(reason) => Ok(Opening::gap(reason)),
+        }
+    }
+
+    /// A cursor that belongs to this log, or the reason why it does not.
+    pub(crate) async fn read_cursor(
+        &self,
+        tenant: &Tenant,
+        text: &str,
+    ) -> Result<Result<Cursor, GapReason>, Refused> {
+        if text == EARLIEST {
+            return Ok(Ok(Cursor::default()));
+        }
+        let cursor = match self.hub.keys.decode(tenant, text) {
+            Ok(cursor) => cursor,
+            Err(CursorError::Unknown) => return Ok(Err(GapReason::UnknownPosition)),
+            Err(CursorError::OtherTenant) => return Ok(Err(GapReason::OtherTenant)),
+        };
+        self.recognise(cursor).await
+    }
+
+    /// A position that was kept for a client, if it belongs to the log as it is now.
+    pub(crate) async fn recognise(
+        &self,
+        cursor: Cursor,
+    ) -> Result<Result<Cursor, GapReason>, Refused> {
+        match self.library.recognises(&cursor.position).await {
+            Ok(true) => Ok(Ok(cursor)),
+            Ok(false) => Ok(Err(GapReason::Rewritten)),
+            Err(error) => {
+                debug!(%error, "a position cannot be checked");
+                Err(UNAVAILABLE)
+            }
+        }
+    }
+}

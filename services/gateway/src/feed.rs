@@ -1,0 +1,248 @@
+//! The live feed: one follower per stream and the ephemeral signals, merged in order of arrival into the tail.
+//! It begins a little in the past, so that the tail is warm before the first client comes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::catalogue::Catalogue;
+use domain::envelope::Unreadable;
+use domain::position::{Position, StreamPosition};
+use domain::{Envelope, StreamId};
+use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
+use runtime::log_message::LogMessage;
+use runtime::log_reader::{ReadError, StreamState};
+use runtime::nats::Nats;
+use runtime::ops::Condition;
+use runtime::tasks::{BoxError, Tasks};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use crate::edge::{Edge, Shared};
+use crate::entry::{Entry, Place};
+
+/// Batches that wait for the merge; a full queue holds the follower back, which loses nothing.
+const WAITING: usize = 8;
+/// The longest that events wait for others under load; critical ones never do.
+const LONGEST_WAIT: Duration = Duration::from_millis(2);
+/// Connections that can be written to in a millisecond by one core, about.
+const WAKES_PER_MILLISECOND: u32 = 150;
+/// The pause before a stream that cannot be read is asked for again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What reaches the merge.
+enum News {
+    Messages(StreamId, Vec<LogMessage>),
+    Rewound(StreamId, StreamState),
+    /// The follower has reached what was the head when it began.
+    Warm(StreamId),
+    Signal(Arc<Entry>),
+}
+
+/// Where each stream's follower begins, and the position that is.
+pub(crate) struct Beginning {
+    starts: [u64; domain::stream::COUNT],
+    heads: [u64; domain::stream::COUNT],
+    pub position: Position,
+}
+
+/// Looks every stream up, for as long as it takes; `condition` says what is missing meanwhile.
+pub(crate) async fn beginning(nats: &Nats, warm: u64, condition: &Condition) -> Beginning {
+    loop {
+        match look_up(nats, warm).await {
+            Ok(beginning) => return beginning,
+            Err(error) => {
+                condition.missing(format!("the event streams cannot be read: {error}"));
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn look_up(nats: &Nats, warm: u64) -> Result<Beginning, ReadError> {
+    let reader = nats.log_reader();
+    let mut beginning = Beginning {
+        starts: Default::default(),
+        heads: Default::default(),
+        position: Position::default(),
+    };
+    for stream in StreamId::ALL {
+        let state = reader.stream_info(stream.name()).await?;
+        let oldest = state.first_sequence.saturating_sub(1);
+        let start = state.last_sequence.saturating_sub(warm).max(oldest);
+        let epoch = state.epoch;
+        beginning.starts[stream.index()] = start;
+        beginning.heads[stream.index()] = state.last_sequence;
+        let at = StreamPosition { epoch, sequence: start, fingerprint: 0 };
+        beginning.position.set(stream, at);
+    }
+    Ok(beginning)
+}
+
+/// Starts the followers and the merge. `condition` holds once the tail has reached the head of every stream.
+pub(crate) fn start(tasks: &mut Tasks, edge: &Edge, beginning: &Beginning, condition: Condition) {
+    let (news, merge) = mpsc::channel(WAITING);
+    for stream in StreamId::ALL {
+        let start = Start::AfterSequence(beginning.starts[stream.index()]);
+        let follower = Follower::new(&edge.nats, stream.name(), start, FollowOptions::default());
+        let head = beginning.heads[stream.index()];
+        let (news, stop) = (news.clone(), tasks.shutdown());
+        tasks.spawn(format!("feed {stream}"), async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = follow(stream, follower, head, news) => {}
+            }
+            Ok(())
+        });
+    }
+    let (signals, stop) = (edge.clone(), tasks.shutdown());
+    tasks.spawn("feed live", async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = listen(&signals.nats, &signals.catalogue, news) => {}
+        }
+        Ok(())
+    });
+    let (edge, stop) = (edge.clone(), tasks.shutdown());
+    tasks.spawn("feed merge", async move {
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            ended = run(merge, &edge, condition) => ended,
+        }
+    });
+}
+
+async fn follow(stream: StreamId, mut follower: Follower, head: u64, news: mpsc::Sender<News>) {
+    let mut is_warm = false;
+    let mut reached = 0;
+    loop {
+        let item = match follower.next().await {
+            FollowEvent::Attached(_) => None,
+            FollowEvent::Messages(messages) => {
+                reached = messages.last().map_or(reached, |last| last.sequence);
+                Some(News::Messages(stream, messages))
+            }
+            FollowEvent::Rewound(state) => {
+                warn!(stream = stream.name(), "the stream was put back; clients begin anew");
+                follower.restart(Start::AfterSequence(state.last_sequence));
+                Some(News::Rewound(stream, state))
+            }
+        };
+        if let Some(item) = item
+            && news.send(item).await.is_err()
+        {
+            return;
+        }
+        if !is_warm && (reached >= head || follower.lag() == 0) {
+            is_warm = true;
+            if news.send(News::Warm(stream)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn listen(nats: &Nats, catalogue: &Catalogue, news: mpsc::Sender<News>) {
+    loop {
+        let subject = domain::subject::ephemeral_filter(None);
+        let Ok(mut signals) = nats.subscribe(&subject).await else {
+            tokio::time::sleep(RETRY).await;
+            continue;
+        };
+        while let Some(signal) = signals.next().await {
+            match Envelope::from_message(&signal.subject, &signal.headers, signal.payload) {
+                Ok(envelope) => {
+                    let entry = Entry::new(None, envelope, catalogue);
+                    // Ephemeral events are for who keeps up: what does not fit the queue is let go.
+                    let _full = news.try_send(News::Signal(entry));
+                }
+                Err(reason) => debug!(%reason, "an ephemeral event that cannot be read"),
+            }
+        }
+    }
+}
+
+async fn run(
+    mut news: mpsc::Receiver<News>,
+    edge: &Shared,
+    condition: Condition,
+) -> Result<(), BoxError> {
+    let (hub, catalogue) = (&edge.hub, &edge.catalogue);
+    let mut cold: Vec<StreamId> = StreamId::ALL.to_vec();
+    condition.missing("the newest events are being read");
+    let mut next_wave = Instant::now();
+    let mut waiting = VecDeque::new();
+    while let Some(first) = news.recv().await {
+        waiting.push_back(first);
+        if !is_urgent(&waiting) {
+            tokio::time::sleep_until(next_wave).await;
+        }
+        while let Ok(more) = news.try_recv() {
+            waiting.push_back(more);
+        }
+        let mut entries = Vec::new();
+        for item in waiting.drain(..) {
+            match item {
+                News::Messages(stream, messages) => {
+                    entries
+                        .extend(messages.into_iter().filter_map(|m| decode(stream, m, catalogue)));
+                }
+                News::Signal(entry) => entries.push(entry),
+                News::Rewound(stream, state) => {
+                    hub.append(std::mem::take(&mut entries));
+                    edge.library.forget(stream);
+                    hub.restart(stream, position_of(&state));
+                }
+                News::Warm(stream) => {
+                    cold.retain(|other| *other != stream);
+                    if cold.is_empty() {
+                        info!("the tail is warm");
+                        condition.holds();
+                    }
+                }
+            }
+        }
+        let woken = hub.append(entries) as u32;
+        next_wave = Instant::now() + wait_after(woken);
+    }
+    Ok(())
+}
+
+fn is_urgent(waiting: &VecDeque<News>) -> bool {
+    waiting
+        .iter()
+        .any(|item| !matches!(item, News::Messages(stream, _) if *stream != StreamId::Crisis))
+}
+
+/// While many connections are being written to, what comes meanwhile goes out with the next write.
+fn wait_after(woken: u32) -> Duration {
+    if woken < WAKES_PER_MILLISECOND / 10 {
+        return Duration::ZERO;
+    }
+    (Duration::from_millis(1) * woken / WAKES_PER_MILLISECOND).min(LONGEST_WAIT)
+}
+
+fn position_of(state: &StreamState) -> StreamPosition {
+    StreamPosition { epoch: state.epoch, sequence: state.last_sequence, fingerprint: 0 }
+}
+
+/// A stored message as an entry. What cannot be read never got past the gate, so it is a fault of the platform.
+pub(crate) fn decode(
+    stream: StreamId,
+    message: LogMessage,
+    catalogue: &Catalogue,
+) -> Option<Arc<Entry>> {
+    let place = Place { stream, sequence: message.sequence, stored_at: message.stored_at };
+    match Envelope::from_message(&message.subject, &message.headers, message.payload) {
+        Ok(envelope) => Some(Entry::new(Some(place), envelope, catalogue)),
+        Err(reason) => {
+            report(stream, place.sequence, &reason);
+            None
+        }
+    }
+}
+
+fn report(stream: StreamId, sequence: u64, reason: &Unreadable) {
+    error!(stream = stream.name(), sequence, %reason, "a stored event cannot be read");
+}

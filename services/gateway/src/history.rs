@@ -1,0 +1,323 @@
+//! `GET /v1/history`: pages of a channel's events as CloudEvents, each with the cursor that resumes right after it.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
+use domain::cursor::Cursor;
+use domain::envelope::{parse_rfc3339, rfc3339};
+use domain::position::{Position, StreamPosition};
+use domain::replay::{RefsRequest, Sequences};
+use domain::{Channel, StreamId, Tenant};
+use runtime::auth::Credentials;
+use runtime::http::Problem;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::edge::{Edge, Shared};
+use crate::entry::Entry;
+use crate::library::range;
+use crate::problems;
+
+const LIMIT: usize = 100;
+const MOST: usize = 1_000;
+/// Places looked at for one page when only some types are asked for.
+const LOOKED_AT: usize = 20_000;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    channel: Option<String>,
+    after: Option<String>,
+    before: Option<String>,
+    at: Option<String>,
+    limit: Option<usize>,
+    types: Option<String>,
+}
+
+/// Which way a page goes and from where.
+enum From {
+    After(Position),
+    Before(Position),
+}
+
+pub(crate) async fn page(
+    State(edge): State<Edge>,
+    Query(asked): Query<Asked>,
+    request: Request,
+) -> Result<Response, Response> {
+    let credentials = Credentials::of(request.headers(), request.uri().query());
+    let admitted = edge.auth.authenticate(&credentials).await.map_err(|e| e.into_response())?;
+    let identity = admitted.identity;
+    let answer = answer(&edge, &identity, &asked, is_ndjson(request.headers())).await;
+    answer.map_err(|problem| problem.into_response())
+}
+
+fn is_ndjson(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("application/x-ndjson"))
+}
+
+async fn answer(
+    edge: &Shared,
+    identity: &domain::Identity,
+    asked: &Asked,
+    ndjson: bool,
+) -> Result<Response, Problem> {
+    let name = asked.channel.as_deref().ok_or_else(|| {
+        problems::bad_request("bad_query", "Name a channel: /v1/history?channel=calls.")
+    })?;
+    let channel = edge.authorise(identity, name).map_err(problems::refused)?;
+    let tenant = &identity.tenant;
+    let from = from(edge, tenant, asked).await?;
+    let limit = asked.limit.unwrap_or(LIMIT).clamp(1, MOST);
+    let types: Vec<&str> = asked.types.iter().flat_map(|types| types.split(',')).collect();
+    let page = Box::pin(read(edge, tenant, &channel, &from, limit, &types)).await?;
+    Ok(render(edge, tenant, page, ndjson))
+}
+
+async fn from(edge: &Shared, tenant: &Tenant, asked: &Asked) -> Result<From, Problem> {
+    match (&asked.after, &asked.before, &asked.at) {
+        (Some(after), None, None) => Ok(From::After(cursor(edge, tenant, after).await?)),
+        (None, Some(before), None) => Ok(From::Before(cursor(edge, tenant, before).await?)),
+        (None, None, Some(at)) => {
+            let time = parse_rfc3339(at).ok_or_else(|| {
+                problems::bad_request("bad_query", "`at` is a time such as 2026-01-02T03:04:05Z.")
+            })?;
+            let millis = (time.unix_timestamp_nanos() / 1_000_000) as i64;
+            let answer = edge.library.at(tenant, millis).await;
+            let answer = answer.map_err(|error| problems::library(&error))?;
+            Ok(From::After(positions(edge, answer.sequences)))
+        }
+        (None, None, None) => Ok(From::After(Position::default())),
+        _ => Err(problems::bad_request("bad_query", "Give one of `after`, `before` and `at`.")),
+    }
+}
+
+async fn cursor(edge: &Shared, tenant: &Tenant, text: &str) -> Result<Position, Problem> {
+    match edge.read_cursor(tenant, text).await.map_err(problems::refused)? {
+        Ok(cursor) => Ok(cursor.position),
+        Err(reason) => {
+            let detail = "This cursor does not belong to this log; begin without one.";
+            let status = axum::http::StatusCode::GONE;
+            Err(Problem::new(status, "gap", detail).with("reason", reason.name()))
+        }
+    }
+}
+
+fn positions(edge: &Shared, sequences: Sequences) -> Position {
+    let head = edge.hub.with_tail(|tail| *tail.head());
+    Position::new(std::array::from_fn(|i| StreamPosition {
+        epoch: StreamId::from_index(i).map_or(0, |stream| head.get(stream).epoch),
+        sequence: sequences[i],
+        fingerprint: 0,
+    }))
+}
+
+struct Found {
+    /// In the log's order, each with the position right after it.
+    events: Vec<(Arc<Entry>, Position)>,
+    /// Where the next page goes on.
+    next: Position,
+    more: bool,
+    expired: bool,
+}
+
+async fn read(
+    edge: &Shared,
+    tenant: &Tenant,
+    channel: &Channel,
+    from: &From,
+    limit: usize,
+    types: &[&str],
+) -> Result<Found, Problem> {
+    let mut gathering = Gathering::new(edge, channel, from, limit);
+    while gathering.wants_more() {
+        let request = gathering.request(types);
+        let refs = edge.library.refs(tenant, &request).await;
+        let refs = refs.map_err(|error| problems::library(&error))?;
+        let entries = edge.library.entries(&refs.refs).await;
+        let entries = entries.map_err(|error| problems::library(&error))?;
+        gathering.expired |= !refs.removed.is_empty();
+        gathering.more = refs.more;
+        gathering.looked_at += refs.refs.len();
+        for entry in entries.into_iter().flatten() {
+            gathering.take(entry, types);
+        }
+    }
+    gathering.finish(edge, tenant, from).await
+}
+
+/// A page while it is put together.
+struct Gathering {
+    head: Position,
+    newest_first: bool,
+    channel: Channel,
+    /// Behind this, or (newest first) up to this, is what is asked for next.
+    at: Position,
+    limit: usize,
+    events: Vec<Arc<Entry>>,
+    more: bool,
+    expired: bool,
+    looked_at: usize,
+}
+
+impl Gathering {
+    fn new(edge: &Shared, channel: &Channel, from: &From, limit: usize) -> Self {
+        let head = edge.hub.with_tail(|tail| *tail.head());
+        let (at, newest_first) = match from {
+            From::After(position) => (*position, false),
+            From::Before(position) => (*position, true),
+        };
+        Self {
+            head,
+            newest_first,
+            channel: channel.clone(),
+            at,
+            limit,
+            events: Vec::new(),
+            more: true,
+            expired: false,
+            looked_at: 0,
+        }
+    }
+
+    fn wants_more(&self) -> bool {
+        self.more && self.events.len() < self.limit && self.looked_at < LOOKED_AT
+    }
+
+    fn request(&self, types: &[&str]) -> RefsRequest {
+        let (after, upto) = if self.newest_first {
+            (Position::default(), self.at)
+        } else {
+            (self.at, self.head.max(&self.at))
+        };
+        // One more than is missing: the event that a `before` stands on is not given again.
+        let missing = self.limit - self.events.len() + usize::from(self.newest_first);
+        RefsRequest {
+            channels: vec![range(&self.channel, after.sequences())],
+            upto: upto.sequences(),
+            limit: if types.is_empty() { missing.min(MOST) } else { MOST },
+            newest_first: self.newest_first,
+        }
+    }
+
+    fn take(&mut self, entry: Arc<Entry>, types: &[&str]) {
+        let Some(place) = entry.place else { return };
+        if self.events.len() == self.limit {
+            self.more = true;
+            return;
+        }
+        let at = place.position(self.head.get(place.stream).epoch);
+        let stands_on_it = self.newest_first && self.at.get(place.stream) == at;
+        let behind = if self.newest_first { before(at) } else { at };
+        self.at.set(place.stream, behind);
+        if !stands_on_it && wanted(&entry, types) {
+            self.events.push(entry);
+        }
+    }
+
+    /// Gives each event its cursor. Of the streams that the channel has nothing in, the cursor says how far they
+    /// were when the page begins.
+    async fn finish(
+        mut self,
+        edge: &Shared,
+        tenant: &Tenant,
+        from: &From,
+    ) -> Result<Found, Problem> {
+        if self.newest_first {
+            self.events.reverse();
+        }
+        let first = self.events.first().and_then(|entry| entry.place);
+        let mut position = match (from, first) {
+            (From::After(position), _) if *position != Position::default() => *position,
+            (_, Some(first)) => {
+                let answer = edge.library.at(tenant, first.stored_at - 1).await;
+                let answer = answer.map_err(|error| problems::library(&error))?;
+                positions(edge, answer.sequences)
+            }
+            (_, None) => self.at,
+        };
+        let start = position;
+        let mut events = Vec::with_capacity(self.events.len());
+        for entry in self.events {
+            let Some(place) = entry.place else { continue };
+            position.set(place.stream, place.position(self.head.get(place.stream).epoch));
+            events.push((entry, position));
+        }
+        let next = match (self.newest_first, self.more) {
+            (true, _) => start,
+            (false, true) => position.max(&self.at),
+            // Behind the last event of a channel its readers stand at the head of the log.
+            (false, false) => position.max(&self.at).max(&self.head),
+        };
+        Ok(Found { events, next, more: self.more, expired: self.expired })
+    }
+}
+
+/// The position right before an event.
+fn before(at: StreamPosition) -> StreamPosition {
+    StreamPosition { sequence: at.sequence.saturating_sub(1), fingerprint: 0, ..at }
+}
+
+fn wanted(entry: &Entry, types: &[&str]) -> bool {
+    types.is_empty()
+        || types.contains(&entry.envelope.event_type.as_str())
+        || entry.variants().iter().any(|variant| types.contains(&&*variant.name))
+}
+
+fn render(edge: &Shared, tenant: &Tenant, found: Found, ndjson: bool) -> Response {
+    let encode = |position: &Position| {
+        edge.hub.keys.encode(tenant, &Cursor { position: *position, ..Cursor::default() })
+    };
+    let events: Vec<Value> = found
+        .events
+        .iter()
+        .map(|(entry, position)| cloud_event(entry, &encode(position)))
+        .collect();
+    if ndjson {
+        let mut lines = String::new();
+        for event in &events {
+            lines.push_str(&event.to_string());
+            lines.push('\n');
+        }
+        return ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response();
+    }
+    let mut body = json!({
+        "events": events,
+        "cursor": encode(&found.next),
+        "more": found.more,
+    });
+    if found.expired {
+        body["gap"] = json!({ "reason": "expired" });
+    }
+    axum::Json(body).into_response()
+}
+
+/// The full event as structured CloudEvents JSON.
+pub(crate) fn cloud_event(entry: &Entry, cursor: &str) -> Value {
+    let envelope = &entry.envelope;
+    let data: Option<Box<RawValue>> = serde_json::from_slice(&envelope.data).ok();
+    let channels: Vec<_> = envelope.channels.iter().map(Channel::as_str).collect();
+    let mut event = Map::new();
+    let mut set = |name: &str, value: Value| event.insert(name.to_owned(), value);
+    set("specversion", json!("1.0"));
+    set("id", json!(envelope.id));
+    set("source", json!(envelope.source));
+    set("type", json!(envelope.event_type));
+    set("time", json!(rfc3339(envelope.time)));
+    set("datacontenttype", json!("application/json"));
+    set("version", json!(envelope.version));
+    set("tenant", json!(envelope.tenant.as_str()));
+    set("channels", json!(channels));
+    if let Some(id) = &envelope.correlation_id {
+        set("correlationid", json!(id));
+    }
+    if let Some(id) = &envelope.causation_id {
+        set("causationid", json!(id));
+    }
+    set("data", serde_json::to_value(&data).unwrap_or(Value::Null));
+    set("cursor", json!(cursor));
+    Value::Object(event)
+}

@@ -1,0 +1,213 @@
+//! A session at the hub: what a connection of any wire reads its frames from.
+//! It joins the pure session with wake-ups and pages; it knows no socket.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use domain::cursor::{Cursor, CursorKeys};
+use domain::{Channel, Tenant};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use crate::hub::{Hub, ListenerId, Signal};
+use crate::library::{Answered, Library};
+use crate::session::{Delivery, Fill, Progress, Session, Sink, Start};
+use crate::wires::Wire;
+
+/// The most frames and bytes of one write.
+const FRAMES: usize = 64;
+const BYTES: usize = 64 * 1024;
+
+/// What a connection is to do next.
+pub(crate) enum Step {
+    /// Wait: nothing is due.
+    Idle,
+    /// Write what was collected; `more` is due behind it.
+    Write { more: bool },
+    /// Tell the client that these channels (all, when empty) have a gap.
+    Gap { channels: Vec<Channel>, reason: GapReason },
+}
+
+/// Why something cannot be given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum GapReason {
+    Expired,
+    UnknownPosition,
+    OtherTenant,
+    Rewritten,
+    Forbidden,
+}
+
+impl GapReason {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::UnknownPosition => "unknown_position",
+            Self::OtherTenant => "other_tenant",
+            Self::Rewritten => "rewritten",
+            Self::Forbidden => "forbidden",
+        }
+    }
+}
+
+pub(crate) struct Line {
+    hub: Arc<Hub>,
+    library: Library,
+    wire: Wire,
+    id: ListenerId,
+    signal: Arc<Signal>,
+    session: Session,
+    /// Behind a mutex only so that a line may be shared by reference; it is never locked.
+    paging: Option<Mutex<BoxFuture<'static, Answered>>>,
+    expired: Vec<Channel>,
+}
+
+impl Line {
+    pub(crate) fn open(
+        hub: &Arc<Hub>,
+        library: &Library,
+        wire: Wire,
+        tenant: Tenant,
+        start: &Start,
+    ) -> Self {
+        let signal = Arc::new(Signal::default());
+        let id = hub.register(&signal);
+        let session = hub.with_tail(|tail| Session::new(tenant, start, tail));
+        let (hub, library) = (hub.clone(), library.clone());
+        Self { hub, library, wire, id, signal, session, paging: None, expired: Vec::new() }
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(crate) fn cursor(&self) -> String {
+        self.hub.keys.encode(self.session.tenant(), &self.session.cursor())
+    }
+
+    /// Waits until something may be due; safe to drop while waiting.
+    pub(crate) async fn ready(&mut self) {
+        let Some(paging) = &mut self.paging else { return self.signal.wait().await };
+        let paging = paging.get_mut().unwrap_or_else(PoisonError::into_inner);
+        tokio::select! {
+            answered = paging => {
+                self.paging = None;
+                self.expired = answered.expired;
+                self.session.turn(answered.page);
+            }
+            () = self.signal.wait() => {}
+        }
+    }
+
+    /// Collects what is due into `frames`, which is empty.
+    pub(crate) fn collect(&mut self, frames: &mut Vec<Bytes>) -> Step {
+        if !self.expired.is_empty() {
+            return Step::Gap {
+                channels: std::mem::take(&mut self.expired),
+                reason: GapReason::Expired,
+            };
+        }
+        let mut batch =
+            Batch::new(frames, self.wire, &self.hub.keys, self.session.tenant().clone());
+        let progress = self.hub.with_tail(|tail| self.session.collect(tail, &mut batch));
+        let has_frames = batch.bytes > 0;
+        let more = matches!(progress, Progress::Full);
+        match progress {
+            Progress::Rewritten => {
+                self.paging = None;
+                self.hub.with_tail(|tail| self.session.restart(tail));
+                return Step::Gap { channels: Vec::new(), reason: GapReason::Rewritten };
+            }
+            Progress::NeedsPage(wish) if self.paging.is_none() => {
+                let (library, tenant) = (self.library.clone(), self.session.tenant().clone());
+                let paging = async move { library.page(&tenant, &wish).await };
+                self.paging = Some(Mutex::new(paging.boxed()));
+            }
+            Progress::NeedsPage(_) | Progress::Idle | Progress::Full => {}
+        }
+        if has_frames { Step::Write { more } } else { Step::Idle }
+    }
+
+    /// Makes [`Line::ready`] resolve once more.
+    pub(crate) fn poke(&self) {
+        self.signal.raise();
+    }
+
+    /// Joins a channel from now on.
+    pub(crate) fn join(&mut self, channel: &Channel) {
+        self.hub.change(self.id, &mut self.session, |session, tail| session.join(channel, tail));
+        self.signal.raise();
+    }
+
+    /// Restores a membership at its floor.
+    pub(crate) fn join_above(&mut self, channel: &Channel, floor: domain::Position) {
+        self.hub.change(self.id, &mut self.session, |session, tail| {
+            session.join_above(channel, floor, tail);
+        });
+        self.signal.raise();
+    }
+
+    /// Joins right after a cursor; a back-fill that is returned belongs into the session record before anything else.
+    pub(crate) fn join_after(&mut self, channel: &Channel, after: &Cursor) -> Option<Fill> {
+        // A page that is on its way was asked for without the channel.
+        self.paging = None;
+        let fill = self.hub.change(self.id, &mut self.session, |session, tail| {
+            session.join_after(channel, after, tail)
+        });
+        self.signal.raise();
+        fill
+    }
+
+    pub(crate) fn leave(&mut self, channel: &Channel) -> bool {
+        self.paging = None;
+        let left = self
+            .hub
+            .change(self.id, &mut self.session, |session, tail| session.leave(channel, tail));
+        self.signal.raise();
+        left
+    }
+
+    pub(crate) fn resume_fills(&mut self, fills: &[Fill], cursor: &Cursor) -> Vec<Fill> {
+        self.signal.raise();
+        self.session.resume_fills(fills, cursor)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.hub.leave(self.id, &mut self.session);
+    }
+}
+
+/// The frames of one write.
+struct Batch<'a> {
+    frames: &'a mut Vec<Bytes>,
+    wire: Wire,
+    keys: &'a CursorKeys,
+    tenant: Tenant,
+    bytes: usize,
+}
+
+impl<'a> Batch<'a> {
+    fn new(frames: &'a mut Vec<Bytes>, wire: Wire, keys: &'a CursorKeys, tenant: Tenant) -> Self {
+        Self { frames, wire, keys, tenant, bytes: 0 }
+    }
+}
+
+impl Sink for Batch<'_> {
+    fn deliver(&mut self, delivery: Delivery<'_>) {
+        let frame = match delivery {
+            Delivery::Shared { slot, variant } => slot.shared_frame(variant, self.wire, self.keys),
+            Delivery::Own { entry, variant, cursor } => {
+                let cursor = self.keys.encode(&self.tenant, &cursor);
+                self.wire.finish(entry.body(variant, self.wire), &cursor)
+            }
+        };
+        self.bytes += frame.len();
+        self.frames.push(frame);
+    }
+
+    fn is_full(&self) -> bool {
+        self.frames.len() >= FRAMES || self.bytes >= BYTES
+    }
+}

@@ -1,0 +1,34 @@
+//! What the gateway counts.
+
+use runtime::metrics::Metrics;
+use runtime::metrics::metrics::counter::Counter;
+use runtime::metrics::metrics::gauge::Gauge;
+
+#[derive(Clone)]
+pub(crate) struct Meters {
+    pub websockets: Gauge,
+    pub event_streams: Gauge,
+    pub frames: Counter,
+    pub writes: Counter,
+    pub gaps: Counter,
+    pub lagging: Counter,
+    pub takeovers: Counter,
+}
+
+impl Meters {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            websockets: metrics.gauge("gateway_websockets", "Open WebSockets."),
+            event_streams: metrics.gauge("gateway_event_streams", "Open SSE responses."),
+            frames: metrics.counter("gateway_frames", "Event frames handed to sockets."),
+            writes: metrics.counter("gateway_writes", "Writes that carried event frames."),
+            gaps: metrics.counter("gateway_gaps", "Gaps that clients were told of."),
+            lagging: metrics.counter(
+                "gateway_lagging",
+                "Sockets closed because they accepted nothing for too long.",
+            ),
+            takeovers: metrics
+                .counter("gateway_takeovers", "Sessions taken over from another connection."),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What clients publish: checked here so that they are told at once, stored in the inbox, admitted by the write side.
+
+use domain::catalogue::{Admitted, Defaults, Publication, Refusal};
+use domain::envelope::header;
+use domain::{Identity, subject};
+use runtime::event_log::Append;
+use runtime::{clock, ids};
+use serde_json::{Value, json};
+
+use crate::edge::{Refused, Shared, UNAVAILABLE};
+use crate::wires::websocket::Request;
+
+/// The event that holds a message of a kind the platform does not know.
+const CUSTOM: &str = "custom.message";
+
+const UNKNOWN_TYPE: Refused =
+    Refused::new("unknown_type", "No event of this type is in the catalogue; see /asyncapi.json.");
+const NOT_ALLOWED: Refused = Refused::new(
+    "not_allowed",
+    "Your token may not publish this type; ask for one whose role or `publish` claim allows it.",
+);
+const INVALID: Refused =
+    Refused::new("invalid_data", "The data does not fit the type's schema; see /asyncapi.json.");
+const NO_TYPE: Refused = Refused::new(
+    "bad_payload",
+    "Publish with {\"type\":\"…\",\"data\":{…}}; `id` makes it idempotent.",
+);
+
+/// `publish`, or any other type of message, which becomes a [`CUSTOM`] event.
+pub(crate) async fn from_socket(
+    edge: &Shared,
+    identity: &Identity,
+    client_id: &str,
+    request: &Request,
+) -> Result<Value, Refused> {
+    if request.kind == "publish" {
+        let event_type = request.field("type").ok_or(NO_TYPE)?;
+        let data = request.payload.get("data").cloned().unwrap_or_else(|| json!({}));
+        let id = request.field("id").map(str::to_owned);
+        return publish(edge, identity, event_type, data, id).await;
+    }
+    let data = json!({
+        "clientId": client_id,
+        "userId": &*identity.user,
+        "type": request.kind,
+        "payload": request.payload,
+    });
+    publish(edge, identity, CUSTOM, data, None).await
+}
+
+/// Stored in the inbox when this returns.
+async fn publish(
+    edge: &Shared,
+    identity: &Identity,
+    event_type: &str,
+    data: Value,
+    id: Option<String>,
+) -> Result<Value, Refused> {
+    let known = edge.catalogue.resolve(event_type).ok_or(UNKNOWN_TYPE)?;
+    if !edge.catalogue.may_publish(identity, known) {
+        return Err(NOT_ALLOWED);
+    }
+    let source = format!("/clients/{}", identity.user);
+    let mut publication = Publication::new(&known.name, source, data);
+    publication.id = id;
+    let defaults = Defaults { id: ids::ordered(), now: clock::now() };
+    let admitted = edge.catalogue.admit(&identity.tenant, publication, defaults);
+    let admitted = admitted.map_err(|refusal| refuse(&refusal))?;
+    let id = admitted.envelope.id.clone();
+    if admitted.stream.is_none() {
+        let headers = admitted.envelope.headers();
+        let sent = edge.nats.publish(admitted.subject.as_str(), &headers, admitted.envelope.data);
+        sent.await.map_err(|_| UNAVAILABLE)?;
+        return Ok(json!({ "ok": true, "id": id }));
+    }
+    edge.nats.event_log().append(to_inbox(admitted)).await.map_err(|_| UNAVAILABLE)?;
+    Ok(json!({ "ok": true, "id": id }))
+}
+
+/// The write side decides the channels again, so they do not travel.
+fn to_inbox(admitted: Admitted) -> Append {
+    let headers = admitted.envelope.headers();
+    let kept = headers
+        .into_iter()
+        .filter(|(name, _)| ![header::CHANNELS, header::DELIVERY, header::VERSION].contains(name));
+    Append {
+        subject: subject::publication(&admitted.subject),
+        message_id: admitted.message_id,
+        headers: kept.collect(),
+        payload: admitted.envelope.data,
+        expect: None,
+    }
+}
+
+fn refuse(refusal: &Refusal) -> Refused {
+    match refusal {
+        Refusal::UnknownType(_) => UNKNOWN_TYPE,
+        Refusal::Closed(_) => NOT_ALLOWED,
+        _ => INVALID,
+    }
+}

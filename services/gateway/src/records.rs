@@ -1,0 +1,185 @@
+//! Session records: what a connection is a member of, kept outside every node, so that any of them can go on with it.
+//!
+//! Only ids that a server minted are looked up here, and a record is another user's for nobody.
+
+use bytes::Bytes;
+use domain::cursor::{Cursor, CursorKeys, Mark, Part};
+use domain::position::Position;
+use domain::{Channel, Tenant};
+use runtime::kv::{Bucket, KvError};
+use runtime::nats::Nats;
+use serde::{Deserialize, Serialize};
+
+use crate::session::{Fill, Subscription};
+
+/// A session as another node needs it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Record {
+    pub user: String,
+    pub device: String,
+    /// The node that holds the connection, or held it last.
+    pub node: String,
+    /// Each channel with its floor.
+    pub channels: Vec<(Channel, Position)>,
+    pub fills: Vec<Fill>,
+    /// What the client is known to have received, for clients that bring no cursor.
+    pub received: Option<Cursor>,
+}
+
+/// As stored; positions are cursors, so that they are authenticated and bound to the tenant.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    user: String,
+    device: String,
+    node: String,
+    channels: Vec<(String, String)>,
+    #[serde(default)]
+    fills: Vec<StoredFill>,
+    #[serde(default)]
+    received: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredFill {
+    joins: u8,
+    channel: String,
+    after: String,
+    paused: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// Another connection has taken the session over.
+    #[error("the session was taken over")]
+    TakenOver,
+    #[error("session records cannot be reached")]
+    Unavailable(#[source] KvError),
+}
+
+impl From<KvError> for RecordError {
+    fn from(error: KvError) -> Self {
+        match error {
+            KvError::Conflict => Self::TakenOver,
+            other => Self::Unavailable(other),
+        }
+    }
+}
+
+/// The version of a record that a writer has seen; writing with an older one is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Revision(Option<u64>);
+
+impl Revision {
+    /// Of a record that does not exist yet.
+    pub(crate) const NEW: Self = Self(None);
+}
+
+#[derive(Clone)]
+pub(crate) struct Records {
+    bucket: Bucket,
+    keys: CursorKeys,
+}
+
+impl Records {
+    pub(crate) fn new(nats: &Nats, keys: CursorKeys) -> Self {
+        Self { bucket: nats.bucket("sessions"), keys }
+    }
+
+    /// The newest record, from the bucket's leader, so that a takeover is decided on what is true now.
+    pub(crate) async fn load(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+    ) -> Result<Option<(Record, Revision)>, RecordError> {
+        let Some(key) = key(tenant, id) else { return Ok(None) };
+        let Some(entry) = self.bucket.get_from_leader(&key).await? else { return Ok(None) };
+        let Some(record) = self.decode(tenant, &entry.value) else { return Ok(None) };
+        Ok(Some((record, Revision(Some(entry.revision)))))
+    }
+
+    pub(crate) async fn save(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        record: &Record,
+        revision: Revision,
+    ) -> Result<Revision, RecordError> {
+        let key = key(tenant, id).ok_or(RecordError::TakenOver)?;
+        let value = self.encode(tenant, record);
+        let stored = match revision.0 {
+            Some(revision) => self.bucket.update(&key, value, revision).await?,
+            None => self.bucket.create(&key, value).await?,
+        };
+        Ok(Revision(Some(stored)))
+    }
+
+    fn encode(&self, tenant: &Tenant, record: &Record) -> Bytes {
+        let at = |position: &Position, part: Option<Part>| {
+            let cursor = Cursor { position: *position, mark: Mark::default(), part };
+            self.keys.encode(tenant, &cursor)
+        };
+        let stored = Stored {
+            user: record.user.clone(),
+            device: record.device.clone(),
+            node: record.node.clone(),
+            channels: record
+                .channels
+                .iter()
+                .map(|(channel, floor)| (channel.to_string(), at(floor, None)))
+                .collect(),
+            fills: record
+                .fills
+                .iter()
+                .map(|fill| StoredFill {
+                    joins: fill.joins,
+                    channel: fill.channel.to_string(),
+                    after: at(&fill.after, fill.part),
+                    paused: at(&fill.paused, None),
+                })
+                .collect(),
+            received: record.received.map(|cursor| self.keys.encode(tenant, &cursor)),
+        };
+        serde_json::to_vec(&stored).unwrap_or_default().into()
+    }
+
+    /// `None` for a record that this platform's key cannot read any more: as good as none.
+    fn decode(&self, tenant: &Tenant, value: &[u8]) -> Option<Record> {
+        let stored: Stored = serde_json::from_slice(value).ok()?;
+        let at = |text: &str| self.keys.decode(tenant, text).ok();
+        let channel = |(name, floor): (String, String)| {
+            Some((Channel::parse(&name).ok()?, at(&floor)?.position))
+        };
+        let fill = |fill: StoredFill| {
+            let after = at(&fill.after)?;
+            Some(Fill {
+                joins: fill.joins,
+                channel: Channel::parse(&fill.channel).ok()?,
+                after: after.position,
+                part: after.part,
+                paused: at(&fill.paused)?.position,
+            })
+        };
+        Some(Record {
+            user: stored.user,
+            device: stored.device,
+            node: stored.node,
+            channels: stored.channels.into_iter().map(channel).collect::<Option<_>>()?,
+            fills: stored.fills.into_iter().map(fill).collect::<Option<_>>()?,
+            received: stored.received.as_deref().and_then(at),
+        })
+    }
+}
+
+impl Record {
+    /// Takes over what a session is a member of now.
+    pub(crate) fn set_channels(&mut self, subscriptions: &[Subscription]) {
+        self.channels = subscriptions.iter().map(|s| (s.channel.clone(), s.floor)).collect();
+    }
+}
+
+/// `None` for an id that no server ever minted.
+fn key(tenant: &Tenant, id: &str) -> Option<String> {
+    let is_minted = (16..=64).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    is_minted.then(|| format!("{tenant}.{id}"))
+}
