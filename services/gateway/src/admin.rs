@@ -52,7 +52,7 @@ pub(crate) async fn acknowledge(
     body: Body,
 ) -> Result<Response, Response> {
     let identity = identify(&edge, &headers, &uri).await?;
-    let ack: Ack = parse(&body).map_err(IntoResponse::into_response)?;
+    let ack: Ack = parse(&body).map_err(|problem| problem.into_response())?;
     let cursor = edge.hub.keys.decode(&identity.tenant, &ack.cursor).map_err(|_| {
         let detail = "This is not a cursor of this platform for this tenant.";
         problems::bad_request("bad_cursor", detail).into_response()
@@ -83,7 +83,7 @@ pub(crate) async fn revoke(
     body: Body,
 ) -> Result<Response, Response> {
     let identity = admin(&edge, &headers, &uri).await?;
-    let asked: Revoke = parse(&body).map_err(IntoResponse::into_response)?;
+    let asked: Revoke = parse(&body).map_err(|problem| problem.into_response())?;
     let what = match (asked.jti, asked.sub) {
         (Some(id), None) => Revoked::Token(id.into()),
         (None, Some(user)) => Revoked::User(user.into()),
@@ -167,8 +167,9 @@ fn passed_on(answer: Result<Value, LibraryError>) -> Response {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Box<Problem>> {
     serde_json::from_slice(body).map_err(|error| {
-        problems::bad_request("bad_body", format!("The body is not what is expected: {error}."))
+        let detail = format!("The body is not what is expected: {error}.");
+        Box::new(problems::bad_request("bad_body", detail))
     })
 }
