@@ -1,0 +1,85 @@
+//! The command line: which commands there are and what each takes.
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    bench, client, completions, data, health, history, publish, quarantine, service, simulate,
+    streams, tail, team, token, up,
+};
+
+/// Throughline: webhooks become events, clients follow them and get exactly what they missed.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 64 wrong configuration.\n\
+                  Without a command, `throughline up` is run.",
+    args_conflicts_with_subcommands = true
+)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    up: up::Arguments,
+}
+
+impl CommandLine {
+    pub(crate) fn chosen(self) -> Command {
+        self.command.unwrap_or(Command::Up(self.up))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start nats-server and all services in one go, and print how to use them
+    Up(up::Arguments),
+    /// Make a token for a role
+    Token(token::Arguments),
+    /// Publish an event
+    Publish(publish::Arguments),
+    /// Follow channels live, resuming after every cut
+    Tail(tail::Arguments),
+    /// Read what a channel held
+    History(history::Arguments),
+    /// Send believable provider traffic through the real endpoints
+    Simulate(simulate::Arguments),
+    /// Look at what could not be understood, and try it again
+    Quarantine(quarantine::Arguments),
+    /// Check or apply the definitions of streams, buckets and consumers
+    Streams(streams::Arguments),
+    /// Manage the teams that publish on NATS
+    Team(team::Arguments),
+    /// Measure, against a floor taken in the same run
+    Bench(bench::Arguments),
+    /// Make the development secrets of a data folder, once
+    Secrets(data::Location),
+    /// Ask a service's health address; for container health checks
+    Health(health::Arguments),
+    /// Run one service from its environment
+    Service(service::Arguments),
+    /// Print docs/CONFIG.md: every environment variable
+    Variables,
+    /// Print a completion script for a shell
+    Completions(completions::Arguments),
+}
+
+/// What every command that talks to a running platform takes.
+pub(crate) type Target = client::Target;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_the_platform_is_started() {
+        let line = CommandLine::parse_from(["throughline", "--demo"]);
+        assert!(matches!(line.chosen(), Command::Up(_)));
+    }
+}

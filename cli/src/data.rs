@@ -1,0 +1,75 @@
+//! The data folder of a development platform: its lock, the secrets made once, and where it listens.
+//! Everything in it survives restarts. It must not know what the secrets are used for.
+
+mod endpoints;
+mod lock;
+mod secrets;
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+pub(crate) use endpoints::Endpoints;
+pub(crate) use lock::Lock;
+pub(crate) use secrets::Secrets;
+
+/// Where the data folder is, for every command that uses one.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Location {
+    /// Folder of `throughline up`: secrets, log, addresses
+    #[arg(long, env = "THROUGHLINE_DATA", default_value = ".throughline", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct DataFolder(PathBuf);
+
+impl DataFolder {
+    /// The folder, made where it is not there; nobody else may read it.
+    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let folder = std::path::absolute(path).map_err(|error| told(path, error))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|error| told(path, error))?;
+        Ok(Self(folder))
+    }
+
+    /// The folder of a platform that was started before.
+    pub(crate) fn existing(path: &Path) -> Result<Self, Failure> {
+        let folder = Self(std::path::absolute(path).map_err(|error| told(path, error))?);
+        if folder.secrets_path().is_dir() {
+            return Ok(folder);
+        }
+        Err(Failure::Failed(format!(
+            "{} holds no platform: start one with `throughline up`, or name its folder with --data",
+            path.display()
+        )))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn secrets_path(&self) -> PathBuf {
+        self.0.join("secrets")
+    }
+
+    /// Where nats-server keeps its store.
+    pub(crate) fn nats_path(&self) -> PathBuf {
+        self.0.join("nats")
+    }
+}
+
+/// `throughline secrets`: what the containers of a local stack share.
+pub(crate) fn init(arguments: &Location) -> Result<(), Failure> {
+    let folder = DataFolder::create(&arguments.data)?;
+    Secrets::load_or_make(&folder, None)?;
+    crate::table::line(&format!("secrets are in {}", folder.secrets_path().display()))
+}
+
+fn told(path: &Path, error: std::io::Error) -> Failure {
+    Failure::failed(format!("{}", path.display()), error)
+}

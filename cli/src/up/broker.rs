@@ -1,0 +1,120 @@
+//! The platform's NATS: a nats-server of our own in the data folder, or one that is there already; provisioned.
+
+use std::time::Duration;
+
+use runtime::config::{Environment, Reader, STRICT_DURABILITY};
+use runtime::nats::NatsConfig;
+use runtime::nats_binary;
+use runtime::nats_server::{NatsServer, ServerConfig};
+use runtime::provision::{self, ApplyOptions};
+
+use crate::data::{DataFolder, Secrets};
+use crate::failure::Failure;
+use crate::streams;
+use crate::up::settings::Settings;
+
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+pub(crate) enum Broker {
+    Own(Box<NatsServer>),
+    /// Its URL, with the credentials in it.
+    External(String),
+}
+
+impl Broker {
+    pub(crate) async fn start(
+        settings: &Settings,
+        folder: &DataFolder,
+        secrets: &Secrets,
+        external: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let broker = match external {
+            Some(url) => Self::External(url.to_owned()),
+            None => Self::Own(Box::new(own(settings, folder, secrets).await?)),
+        };
+        match broker.provision().await {
+            Ok(()) => Ok(broker),
+            Err(failure) => {
+                broker.stop().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// With the credentials of one of the services.
+    pub(crate) fn url(&self, service: &str) -> String {
+        match self {
+            Self::Own(server) => server.url(service),
+            Self::External(url) => url.clone(),
+        }
+    }
+
+    /// For people: without credentials.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Own(server) => format!("nats://{}", server.address()),
+            Self::External(url) => {
+                format!("nats://{}", url.rsplit(['@', '/']).next().unwrap_or_default())
+            }
+        }
+    }
+
+    async fn provision(&self) -> Result<(), Failure> {
+        let config = |service: &str| NatsConfig {
+            url: self.url(service),
+            credentials: None,
+            service: service.to_owned(),
+        };
+        let nats = Box::pin(streams::connect(&config("admin"))).await?;
+        let definitions = streams::definitions(None)?;
+        provision::apply(&nats, &definitions, ApplyOptions::default())
+            .await
+            .map_err(|error| Failure::failed("the streams", error))?;
+        let mut reader = Reader::new(&Environment);
+        let strict = reader.flag(&STRICT_DURABILITY);
+        streams::promise(&nats, &config("sys"), reader.finish(strict)?).await
+    }
+
+    /// Ends, with the reason, when a server of our own does; never otherwise.
+    pub(crate) async fn ended(&mut self) -> Failure {
+        match self {
+            Self::Own(server) => {
+                let how = match server.wait().await {
+                    Ok(status) => status.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                Failure::Failed(format!("nats-server ended ({how}); its log is in the data folder"))
+            }
+            Self::External(_) => std::future::pending().await,
+        }
+    }
+
+    /// After the services, which drain into it.
+    pub(crate) async fn stop(self) {
+        if let Self::Own(server) = self {
+            server.stop(STOP_WITHIN).await;
+        }
+    }
+}
+
+async fn own(
+    settings: &Settings,
+    folder: &DataFolder,
+    secrets: &Secrets,
+) -> Result<NatsServer, Failure> {
+    let binary = tokio::task::spawn_blocking(|| nats_binary::find_or_fetch(&Environment))
+        .await
+        .map_err(|error| Failure::failed("looking for nats-server", error))?
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let port =
+        if settings.nats_port == 0 { "-1".to_owned() } else { settings.nats_port.to_string() };
+    let config = ServerConfig {
+        binary,
+        data: folder.nats_path(),
+        listen: format!("127.0.0.1:{port}"),
+        monitor: "127.0.0.1:-1".to_owned(),
+        max_file_store: settings.max_file_store.clone(),
+        passwords: secrets.passwords()?,
+    };
+    NatsServer::start(&config).await.map_err(|error| Failure::failed("nats-server", error))
+}
