@@ -115,7 +115,8 @@ impl Intake {
         tenant: &Tenant,
         publication: Publication,
     ) -> Result<Admitted, Refusal> {
-        self.inner.catalogue.admit_own(tenant, publication, defaults())
+        let defaults = defaults(&publication);
+        self.inner.catalogue.admit_own(tenant, publication, defaults)
     }
 
     /// What a publisher sent: decisions of the platform are refused.
@@ -124,7 +125,8 @@ impl Intake {
         tenant: &Tenant,
         publication: Publication,
     ) -> Result<Admitted, Refusal> {
-        self.inner.catalogue.admit(tenant, publication, defaults())
+        let defaults = defaults(&publication);
+        self.inner.catalogue.admit(tenant, publication, defaults)
     }
 
     /// Stores one event, or finds that it is stored, or sends it to who is there. Ephemeral events are not
@@ -164,6 +166,8 @@ impl Intake {
     }
 }
 
-fn defaults() -> Defaults {
-    Defaults { id: ids::ordered(), now: clock::now() }
+/// An id is made only where it is needed.
+fn defaults(publication: &Publication) -> Defaults {
+    let id = if publication.id.is_some() { String::new() } else { ids::ordered() };
+    Defaults { id, now: clock::now() }
 }

@@ -33,6 +33,7 @@ mod publication;
 mod quarantine;
 mod receive;
 mod redrive;
+mod revocations;
 mod routes;
 pub mod sources;
 mod submission;
@@ -81,6 +82,9 @@ pub async fn run(
     tasks.spawn("sources", environment::on_hangup(SOURCES_FILE.name, stop.clone(), reload));
     let auth = Authenticator::new(config.auth, &Client::new(CLIENT)?);
     tasks.spawn("auth", auth.clone().run(stop.clone()));
+    let revoked = readiness.condition("revocations");
+    let revocations = revocations::watch(nats.clone(), auth.clone(), revoked, stop.clone());
+    tasks.spawn("revocations", revocations);
     let reachable = readiness.condition("nats");
     tasks.spawn("connection", watch(nats.clone(), reachable, readiness, stop.clone()));
     let uploads = Arc::new(Semaphore::new(UPLOADS));

@@ -61,12 +61,21 @@ impl Segment {
         Some(Self::build(pairs, span, level))
     }
 
-    /// Appends the sequences at which a message with this hash may stand.
-    pub fn find(&self, hash: u64, found: &mut Vec<u64>) {
+    /// Where the entries of hashes like this one begin and end.
+    pub(super) fn bucket(&self, hash: u64) -> (u32, u32) {
         let bucket = bucket_of(hash, self.bucket_bits);
-        let (from, to) = (self.directory[bucket] as usize, self.directory[bucket + 1] as usize);
+        (self.directory[bucket], self.directory[bucket + 1])
+    }
+
+    /// One entry, or 0 behind the last.
+    pub(super) fn entry(&self, at: u32) -> u64 {
+        self.entries.get(at as usize).copied().unwrap_or(0)
+    }
+
+    /// Appends the sequences in the bucket at which a message with this hash may stand.
+    pub(super) fn find(&self, (from, to): (u32, u32), hash: u64, found: &mut Vec<u64>) {
         let wanted = low(hash);
-        for entry in &self.entries[from..to] {
+        for entry in &self.entries[from as usize..to as usize] {
             if (entry >> 32) as u32 == wanted {
                 found.push(self.sequence(*entry));
             }

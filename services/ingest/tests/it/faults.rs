@@ -86,3 +86,33 @@ async fn ingest_waits_for_its_streams_and_says_what_is_missing() {
         .await;
     platform.stop_ingest().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_requests_than_may_wait_are_refused_at_once_and_counted() {
+    let mut platform = Platform::without_ingest(TestNats::start().await);
+    platform.start_ingest_with(&[("INGEST_IN_FLIGHT", "0")]).await;
+    platform.ready().await;
+    let answer = platform.twilio(PATH, &call_status("ringing", 1)).await;
+    answer.is(503, "overloaded");
+    assert!(answer.retry_after);
+    assert_eq!(platform.count("CALLS").await, 0);
+    let metrics = platform.metrics().await;
+    let line = r#"throughline_ingest_refused_total{reason="overloaded"} 1"#;
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_and_repeated_is_counted() {
+    let platform = Platform::start().await;
+    for _ in 0..3 {
+        platform.twilio(PATH, &call_status("ringing", 1)).await.event();
+    }
+    eventually("it is counted", async || {
+        let metrics = platform.metrics().await;
+        metrics.contains(r#"throughline_ingest_accepted_total{way="webhook"} 1"#)
+            && metrics.contains(r#"throughline_ingest_duplicates_total{way="webhook"} 2"#)
+            && metrics.contains("throughline_ingest_append_seconds_count 3")
+            && metrics.contains("throughline_ingest_idempotency_events 1")
+    })
+    .await;
+}

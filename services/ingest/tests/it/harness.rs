@@ -1,5 +1,6 @@
 //! One nats-server and one ingest per test, and a client that signs like the providers do.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -116,6 +117,11 @@ impl Platform {
     }
 
     pub(crate) async fn start_ingest(&mut self) {
+        self.start_ingest_with(&[]).await;
+    }
+
+    /// With further variables.
+    pub(crate) async fn start_ingest_with(&mut self, more: &[(&str, &str)]) {
         let sources = self.folder.path().join("sources.toml");
         std::fs::write(&sources, SOURCES).unwrap();
         let given = [
@@ -123,8 +129,9 @@ impl Platform {
             ("SOURCES_FILE", sources.display().to_string()),
             ("JWT_SECRET", TOKEN_SECRET.to_owned()),
         ];
-        let given = given.map(|(name, value)| (name.to_owned(), value));
-        let given = std::collections::HashMap::from(given);
+        let mut given: HashMap<String, String> =
+            given.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        given.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config = Config::read(&given).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ops = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -149,6 +156,14 @@ impl Platform {
             client().send(request).await.is_ok_and(|answer| answer.status() == StatusCode::OK)
         })
         .await;
+    }
+
+    /// What is counted, as Prometheus reads it.
+    pub(crate) async fn metrics(&self) -> String {
+        let ops = self.ingest.as_ref().unwrap().ops;
+        let request = Request::get(format!("http://{ops}/metrics")).body(Bytes::new()).unwrap();
+        let answer = client().send(request).await.unwrap();
+        String::from_utf8_lossy(answer.body()).into_owned()
     }
 
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Answer {

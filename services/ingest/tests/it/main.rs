@@ -1,4 +1,10 @@
 //! Ingest against a real nats-server: every way in stores and answers after the log's acknowledgement.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what a test cannot have fails it"
+)]
 
 mod faults;
 mod harness;

@@ -113,7 +113,7 @@ async fn an_ephemeral_event_is_sent_live_and_the_answer_says_so() {
     let open = |event: &&domain::catalogue::EventType| {
         event.stream.is_none() && !event.closed && event.publishers.contains(&Role::Service)
     };
-    let Some(event) = catalogue.events().find(open) else { return };
+    let event = catalogue.events().find(open).expect("an ephemeral type that services publish");
     let admin = platform.admin().await;
     let mut live = admin.subscribe("live.>").await.unwrap();
     admin.flush(std::time::Duration::from_secs(2)).await.unwrap();
@@ -141,4 +141,18 @@ async fn a_sender_that_asks_may_send() {
     let answer = platform.send(request.unwrap()).await;
     assert_eq!(answer.status, 204);
     assert_eq!(answer.headers["webhook-allowed-origin"], "eventemitter.example.com");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_user_publishes_no_more() {
+    let platform = Platform::start().await;
+    platform.publish(Role::Service, &[], METRIC).await.event();
+    let until = runtime::clock::unix_seconds() + 600;
+    let revoked = json!({"tenant": "acme", "sub": "7", "until": until}).to_string();
+    platform.admin().await.bucket("revocations").put("acme.sub.7", revoked.into()).await.unwrap();
+    eventually("it is refused", async || {
+        let answer = platform.publish(Role::Service, &[], METRIC).await;
+        answer.status == 401 && answer.body["code"] == "token_revoked"
+    })
+    .await;
 }
