@@ -159,7 +159,8 @@ async fn pump(
                 let left = now.cut_after.map(|after| after.saturating_sub(carried));
                 piece = piece.min(left.unwrap_or(u64::MAX).try_into().unwrap_or(usize::MAX));
                 last = left.is_some_and(|left| piece as u64 == left);
-                let pace = now.rate.map(|rate| Duration::from_micros(piece as u64 * 1_000_000 / rate));
+                let pace =
+                    now.rate.map(|rate| Duration::from_micros(piece as u64 * 1_000_000 / rate));
                 tokio::time::sleep(pace.unwrap_or_default()).await;
             }
             if now.delay > Duration::ZERO {

@@ -2,7 +2,9 @@
 //! They share no code with the services.
 
 pub(crate) mod http;
+pub(crate) mod pages;
 pub(crate) mod publisher;
+pub(crate) mod scripts;
 pub(crate) mod signatures;
 pub(crate) mod sse;
 pub(crate) mod sse_text;

@@ -1,1 +1,29 @@
-fn main(){}
+//! Black-box tests of the platform, a file per journey. Deliveries are judged by the checker alone.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::large_futures,
+    reason = "the whole crate is a test"
+)]
+
+mod authorisation;
+mod chaos;
+mod checker;
+mod clients;
+mod cursors;
+mod cuts;
+mod gaps;
+mod harness;
+mod joins;
+mod kills;
+mod limits;
+mod nats_publishers;
+mod publications;
+mod recovery;
+mod shutdown;
+mod slow_reader;
+mod takeover;
+mod two_gateways;
+mod webhooks;

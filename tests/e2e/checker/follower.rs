@@ -12,7 +12,10 @@ pub(super) enum Base {
     /// Asked for "from now on", not yet confirmed: nothing is owed before the first frame.
     Asked,
     /// What was attempted after this entry of the history, or stands in a stream behind its floor.
-    Since { entry: usize, floors: HashMap<String, u64> },
+    Since {
+        entry: usize,
+        floors: HashMap<String, u64>,
+    },
     Everything,
 }
 

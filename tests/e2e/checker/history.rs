@@ -22,39 +22,91 @@ pub(crate) enum Start {
 }
 
 #[derive(Clone, Debug)]
+#[expect(dead_code, reason = "some fields are there to be told when a test fails")]
 pub(crate) enum Entry {
     /// A publisher is about to write; `payload` is the [`super::hash`] of what shall be delivered, where it is known.
-    Attempt { value: Value, channels: Vec<String>, payload: Option<u64> },
+    Attempt {
+        value: Value,
+        channels: Vec<String>,
+        payload: Option<u64>,
+    },
     /// The platform said: stored there.
-    Stored { value: Value, stream: String, sequence: u64, duplicate: bool },
+    Stored {
+        value: Value,
+        stream: String,
+        sequence: u64,
+        duplicate: bool,
+    },
     /// The platform said no, for good.
-    Refused { value: Value },
+    Refused {
+        value: Value,
+    },
     /// No answer, or one that says "perhaps".
-    Unanswered { value: Value },
+    Unanswered {
+        value: Value,
+    },
     /// A client asks for channels. For a connection that resumes these are all that it holds.
-    Opened { client: ClientName, channels: Vec<String>, start: Start },
+    Opened {
+        client: ClientName,
+        channels: Vec<String>,
+        start: Start,
+    },
     /// One more channel on an open connection.
-    Joining { client: ClientName, channel: String, start: Start },
+    Joining {
+        client: ClientName,
+        channel: String,
+        start: Start,
+    },
     /// The platform confirmed: from here on the channels are followed.
-    Following { client: ClientName, channels: Vec<String> },
-    Left { client: ClientName, channel: String },
-    Frame { client: ClientName, frame: Frame },
+    Following {
+        client: ClientName,
+        channels: Vec<String>,
+    },
+    Left {
+        client: ClientName,
+        channel: String,
+    },
+    Frame {
+        client: ClientName,
+        frame: Frame,
+    },
     /// The client was told its position without an event (a heartbeat, a page's end).
-    Position { client: ClientName, cursor: String },
+    Position {
+        client: ClientName,
+        cursor: String,
+    },
     /// The client acknowledged up to this cursor.
-    AckSent { client: ClientName, cursor: String },
+    AckSent {
+        client: ClientName,
+        cursor: String,
+    },
     /// The platform confirmed it.
-    AckConfirmed { client: ClientName, cursor: String },
-    Gap { client: ClientName, channels: Vec<String>, reason: String },
-    Closed { client: ClientName, why: String },
+    AckConfirmed {
+        client: ClientName,
+        cursor: String,
+    },
+    Gap {
+        client: ClientName,
+        channels: Vec<String>,
+        reason: String,
+    },
+    Closed {
+        client: ClientName,
+        why: String,
+    },
     /// The client has read until nothing more was due: what is missing now is lost.
-    Drained { client: ClientName },
+    Drained {
+        client: ClientName,
+    },
     /// Something was broken on purpose.
-    Fault { what: String },
+    Fault {
+        what: String,
+    },
 }
 
 /// A delivered event.
 #[derive(Clone, Debug)]
+#[expect(dead_code, reason = "some fields are there to be told when a test fails")]
 pub(crate) struct Frame {
     /// The event's name on the wire; a member of two channels may get one event under two names.
     pub(crate) name: String,

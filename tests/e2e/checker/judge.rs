@@ -226,8 +226,7 @@ impl Judge {
         for channel in follower.common(written) {
             let last = follower.last(channel, &stored.stream);
             if last.is_some_and(|last| last >= stored.sequence) {
-                let detail =
-                    format!("{} {} came after {last:?}", stored.stream, stored.sequence);
+                let detail = format!("{} {} came after {last:?}", stored.stream, stored.sequence);
                 let (client, value) = (client.clone(), value.clone());
                 self.verdict.disorder.push(Wrong { client, value, detail });
                 continue;

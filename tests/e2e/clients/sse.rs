@@ -143,8 +143,11 @@ impl EventSource {
         let client = self.name.clone();
         self.retry = block.retry.clone().or(self.retry.take());
         let cursor = block.id.clone().filter(|id| !id.is_empty());
-        let payload: Json =
-            block.data.as_deref().map(|data| serde_json::from_str(data).unwrap()).unwrap_or_default();
+        let payload: Json = block
+            .data
+            .as_deref()
+            .map(|data| serde_json::from_str(data).unwrap())
+            .unwrap_or_default();
         match (block.event.as_deref(), &block.data) {
             (Some("gap"), _) => {
                 self.gaps.push(payload.clone());
@@ -159,8 +162,7 @@ impl EventSource {
                 self.cursors.extend(cursor.clone());
                 let name = name.unwrap_or("message").to_owned();
                 let payload = hash(&payload);
-                let frame =
-                    Frame { name, event_id: None, cursor: cursor.clone(), value, payload };
+                let frame = Frame { name, event_id: None, cursor: cursor.clone(), value, payload };
                 self.history.record(Entry::Frame { client, frame });
                 self.last_event_id = cursor.or(self.last_event_id.take());
                 return;
@@ -206,8 +208,28 @@ impl EventSource {
     }
 
     pub(crate) async fn drain(&mut self) {
-        while self.next(Duration::from_millis(300)).await.is_ok() {}
+        self.drain_for(Duration::from_millis(300)).await;
+    }
+
+    /// The same for a client that has a long way to go, on a machine that is busy.
+    pub(crate) async fn drain_patiently(&mut self) {
+        self.drain_for(Duration::from_secs(3)).await;
+    }
+
+    async fn drain_for(&mut self, quiet: Duration) {
+        let mut until = Instant::now() + quiet;
+        let mut received = self.received.len();
+        while self.next_until(until).await.is_ok() {
+            if self.received.len() > received {
+                received = self.received.len();
+                until = Instant::now() + quiet;
+            }
+        }
         self.history.record(Entry::Drained { client: self.name.clone() });
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.body.is_some()
     }
 
     pub(crate) fn cut(&mut self) {

@@ -34,6 +34,8 @@ const SESSION_FRAMES: [&str; 13] = [
     "token_expiring",
 ];
 
+pub(crate) type Socket = WebSocketStream<TcpStream>;
+
 pub(crate) struct WebSocket {
     pub(crate) name: ClientName,
     history: History,
@@ -43,7 +45,7 @@ pub(crate) struct WebSocket {
     rooms: BTreeSet<String>,
     pub(crate) client_id: Option<String>,
     pub(crate) cursor: Option<String>,
-    socket: Option<WebSocketStream<TcpStream>>,
+    socket: Option<Socket>,
     /// Values in the order of their arrival, over all connections.
     pub(crate) received: Vec<Value>,
     /// Every cursor of an event, in the same order.
@@ -98,6 +100,26 @@ impl WebSocket {
     pub(crate) async fn resume_from_acknowledged(&mut self, to: SocketAddr) -> io::Result<Json> {
         self.cursor = None;
         self.open(to, Start::Acknowledged).await
+    }
+
+    /// The same client a second time, with the same memory and no connection.
+    pub(crate) fn twin(&self) -> Self {
+        let automatic: Vec<&str> = self.automatic.iter().map(String::as_str).collect();
+        let mut twin = Self::new(&self.history, &self.name, &self.token, &automatic);
+        twin.rooms.clone_from(&self.rooms);
+        twin.client_id.clone_from(&self.client_id);
+        twin.cursor.clone_from(&self.cursor);
+        twin
+    }
+
+    /// Reads from a connection that was opened by hand.
+    pub(crate) fn adopt(&mut self, socket: Socket) {
+        self.socket = Some(socket);
+    }
+
+    /// Comes with another token next time.
+    pub(crate) fn become_holder_of(&mut self, token: &str) {
+        token.clone_into(&mut self.token);
     }
 
     /// A page that was closed and brings back a cursor but no client id: rooms are to be joined again.
@@ -290,7 +312,23 @@ impl WebSocket {
 
     /// Reads until nothing has come for a while, and takes what is missing then as lost.
     pub(crate) async fn drain(&mut self) {
-        while self.next(Duration::from_millis(300)).await.is_ok() {}
+        self.drain_for(Duration::from_millis(300)).await;
+    }
+
+    /// The same for a client that has a long way to go, on a machine that is busy.
+    pub(crate) async fn drain_patiently(&mut self) {
+        self.drain_for(Duration::from_secs(3)).await;
+    }
+
+    async fn drain_for(&mut self, quiet: Duration) {
+        let mut until = Instant::now() + quiet;
+        let mut received = self.received.len();
+        while self.next_until(until).await.is_ok() {
+            if self.received.len() > received {
+                received = self.received.len();
+                until = Instant::now() + quiet;
+            }
+        }
         self.history.record(Entry::Drained { client: self.name.clone() });
     }
 
@@ -323,11 +361,19 @@ impl Drop for WebSocket {
 }
 
 /// The bare handshake, for what is refused before there is a session.
-pub(crate) async fn handshake(
+pub(crate) async fn handshake(to: SocketAddr, path: &str) -> io::Result<Socket> {
+    handshake_with(to, path, &[]).await
+}
+
+pub(crate) async fn handshake_with(
     to: SocketAddr,
     path: &str,
-) -> io::Result<WebSocketStream<TcpStream>> {
-    let request = format!("ws://{to}{path}").into_client_request().map_err(io::Error::other)?;
+    headers: &[(&'static str, &str)],
+) -> io::Result<Socket> {
+    let mut request = format!("ws://{to}{path}").into_client_request().map_err(io::Error::other)?;
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().map_err(io::Error::other)?);
+    }
     let work = async {
         let socket = TcpStream::connect(to).await?;
         socket.set_nodelay(true)?;

@@ -1,0 +1,88 @@
+//! One position, every wire: a cursor from any of them goes on right after its event on each of them.
+
+use crate::checker::{History, Start, Value};
+use crate::clients::pages::Pages;
+use crate::clients::token::token;
+use crate::harness::cast::{agent, calls, journey, source};
+use crate::harness::{TENANT, TestPlatform};
+
+fn pages(history: &History, name: &str) -> Pages {
+    Pages::new(history, name, &token(TENANT, name, "agent"), "calls")
+}
+
+#[tokio::test]
+async fn a_cursor_of_any_wire_resumes_on_every_wire_right_after_its_event() {
+    journey(60, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let gateway = platform.gateway();
+        let mut socket = agent(&history, "ann");
+        socket.connect(gateway).await.unwrap();
+        socket.join("calls", Start::Now).await.unwrap();
+        let mut events = source(&history, "bob", &["calls"]);
+        events.connect(gateway, Start::Now).await.unwrap();
+        calls(&history, "w").publish(platform.ingest(), 6).await;
+        socket.receive(6).await;
+        events.receive(6).await;
+        let mut read = pages(&history, "cat");
+        read.read(gateway, Start::Earliest, 4).await;
+        assert_eq!(read.received, socket.received);
+        for at in 0..6 {
+            for (wire, told) in
+                [("ws", &socket.cursors), ("sse", &events.cursors), ("http", &read.cursors)]
+            {
+                let name = format!("{wire}{at}");
+                resume_everywhere(&platform, &history, &name, &told[at], &read.received[at + 1..])
+                    .await;
+            }
+        }
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
+
+async fn resume_everywhere(
+    platform: &TestPlatform,
+    history: &History,
+    name: &str,
+    cursor: &str,
+    rest: &[Value],
+) {
+    let (gateway, start) = (platform.gateway(), Start::Cursor(cursor.to_owned()));
+    let mut socket = agent(history, &format!("{name}ws"));
+    socket.connect(gateway).await.unwrap();
+    socket.join("calls", start.clone()).await.unwrap();
+    let mut by_query = source(history, &format!("{name}query"), &["calls"]);
+    by_query.connect(gateway, start.clone()).await.unwrap();
+    let mut by_header = source(history, &format!("{name}header"), &["calls"]);
+    by_header.last_event_id = Some(cursor.to_owned());
+    by_header.resume(gateway).await.unwrap();
+    let mut read = pages(history, &format!("{name}page"));
+    read.read(gateway, start, 2).await;
+    socket.receive(rest.len()).await;
+    by_query.receive(rest.len()).await;
+    by_header.receive(rest.len()).await;
+    for received in [&socket.received, &by_query.received, &by_header.received, &read.received] {
+        assert_eq!(received, rest, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_is_opaque_short_and_safe_in_a_url() {
+    journey(30, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let mut socket = agent(&history, "ann");
+        socket.connect(platform.gateway()).await.unwrap();
+        socket.join("calls", Start::Now).await.unwrap();
+        calls(&history, "w").publish(platform.ingest(), 3).await;
+        socket.receive(3).await;
+        for cursor in &socket.cursors {
+            assert!(cursor.len() <= 120, "{cursor}");
+            assert!(cursor.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b)));
+        }
+        socket.drain().await;
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}

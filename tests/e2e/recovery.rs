@@ -1,0 +1,142 @@
+//! Whoever was away gets exactly what it missed, in order, once, then live; whatever was killed meanwhile.
+
+use crate::checker::{History, Start};
+use crate::harness::cast::{agent, calls, journey, source};
+use crate::harness::{Service, TestPlatform};
+
+#[derive(Clone, Copy)]
+enum Victim {
+    Service(Service),
+    NatsServer,
+}
+
+/// Two clients see five events, go away, a thousand pass while `victim` is killed and started again,
+/// both come back with their cursor, and go on live.
+async fn miss_a_thousand(victim: Victim) {
+    journey(90, async {
+        let (mut platform, history) = (TestPlatform::start().await, History::new());
+        let mut socket = agent(&history, "ann");
+        socket.connect(platform.gateway()).await.unwrap();
+        socket.join("calls", Start::Now).await.unwrap();
+        let mut events = source(&history, "bob", &["calls"]);
+        events.connect(platform.gateway(), Start::Now).await.unwrap();
+        let mut writer = calls(&history, "w");
+        writer.publish(platform.ingest(), 5).await;
+        socket.receive(5).await;
+        events.receive(5).await;
+        socket.cut();
+        events.cut();
+
+        writer.publish(platform.ingest(), 500).await;
+        strike(&mut platform, victim).await;
+        writer.insist(platform.ingest()).await;
+        writer.publish(platform.ingest(), 499).await;
+
+        let answer = socket.resume(platform.gateway()).await.unwrap();
+        assert_eq!(answer["payload"]["recovered"], true, "{answer}");
+        events.resume(platform.gateway()).await.unwrap();
+        socket.receive(1005).await;
+        events.receive(1005).await;
+        writer.publish(platform.ingest(), 5).await;
+        socket.receive(1010).await;
+        events.receive(1010).await;
+        socket.drain().await;
+        events.drain().await;
+        let verdict = history.assert_clean();
+        assert_eq!((verdict.ok + verdict.recovered, verdict.gaps), (1010, 0), "{verdict}");
+        platform.finish().await;
+    })
+    .await;
+}
+
+async fn strike(platform: &mut TestPlatform, victim: Victim) {
+    match victim {
+        Victim::Service(service) => {
+            platform.kill(service);
+            platform.restart(service).await;
+        }
+        Victim::NatsServer => {
+            platform.nats.kill().await;
+            platform.nats.restart().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_missed_events_come_once_in_order_after_the_gateway_was_killed() {
+    miss_a_thousand(Victim::Service(Service::Gateway)).await;
+}
+
+#[tokio::test]
+async fn a_thousand_missed_events_come_once_in_order_after_nats_was_killed() {
+    miss_a_thousand(Victim::NatsServer).await;
+}
+
+#[tokio::test]
+async fn a_thousand_missed_events_come_once_in_order_after_ingest_was_killed() {
+    miss_a_thousand(Victim::Service(Service::Ingest)).await;
+}
+
+#[tokio::test]
+async fn a_thousand_missed_events_come_once_in_order_after_replay_was_killed() {
+    miss_a_thousand(Victim::Service(Service::Replay)).await;
+}
+
+#[tokio::test]
+async fn clients_that_stay_connected_go_on_when_nats_comes_back() {
+    journey(60, async {
+        let (mut platform, history) = (TestPlatform::start().await, History::new());
+        let mut socket = agent(&history, "ann");
+        socket.connect(platform.gateway()).await.unwrap();
+        socket.join("calls", Start::Now).await.unwrap();
+        let mut writer = calls(&history, "w");
+        writer.publish(platform.ingest(), 20).await;
+        socket.receive(20).await;
+        for round in 1..=3 {
+            strike(&mut platform, Victim::NatsServer).await;
+            writer.insist(platform.ingest()).await;
+            writer.publish(platform.ingest(), 19).await;
+            socket.receive(20 + round * 20).await;
+        }
+        socket.drain().await;
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_without_a_cursor_goes_on_from_what_it_acknowledged() {
+    journey(60, async {
+        let (mut platform, history) = (TestPlatform::start().await, History::new());
+        let mut events = source(&history, "bob", &["calls", "team"]).device("tablet-1");
+        events.connect(platform.gateway(), Start::Now).await.unwrap();
+        let mut socket = agent(&history, "ann");
+        socket.connect(platform.gateway()).await.unwrap();
+        socket.join("calls", Start::Now).await.unwrap();
+        let mut writer = calls(&history, "w");
+        writer.publish(platform.ingest(), 4).await;
+        events.receive(4).await;
+        socket.receive(4).await;
+        events.acknowledge(platform.gateway()).await;
+        socket.acknowledge().await.unwrap();
+        writer.publish(platform.ingest(), 3).await;
+        events.receive(7).await;
+        socket.receive(7).await;
+        events.cut();
+        socket.cut();
+        writer.publish(platform.ingest(), 3).await;
+        strike(&mut platform, Victim::Service(Service::Gateway)).await;
+
+        // What came after the acknowledgement comes again: 3 given and 3 missed.
+        events.connect_acknowledged(platform.gateway()).await.unwrap();
+        events.receive(13).await;
+        socket.resume_from_acknowledged(platform.gateway()).await.unwrap();
+        socket.receive(13).await;
+        events.drain().await;
+        socket.drain().await;
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}

@@ -1,0 +1,72 @@
+//! The same client twice: the newer connection takes over, the older is closed, and no event goes to both.
+
+use std::time::Duration;
+
+use crate::checker::{History, Start};
+use crate::clients::websocket::{End, WebSocket};
+use crate::harness::cast::{agent, calls, journey};
+use crate::harness::{Options, TestPlatform};
+
+async fn take_over(platform: &TestPlatform, on: std::net::SocketAddr) {
+    let history = History::new();
+    let mut old = agent(&history, "ann");
+    old.connect(platform.gateway()).await.unwrap();
+    old.join("calls", Start::Now).await.unwrap();
+    let mut writer = calls(&history, "w");
+    writer.publish(platform.ingest(), 5).await;
+    old.receive(5).await;
+
+    // The same page again, while its old connection still stands.
+    let mut new: WebSocket = old.twin();
+    let answer = new.resume(on).await.unwrap();
+    assert_eq!(answer["payload"]["clientId"], new.client_id.clone().unwrap());
+    assert!(answer["payload"]["rooms"].as_array().unwrap().contains(&"calls".into()), "{answer}");
+    writer.publish(platform.ingest(), 5).await;
+    new.receive(5).await;
+    assert_eq!(old.end(Duration::from_secs(5)).await, End::Closed(4104));
+    assert_eq!(old.received.len(), 5, "nothing more after the takeover");
+    new.drain().await;
+    history.assert_clean();
+}
+
+#[tokio::test]
+async fn a_newer_connection_of_the_same_client_closes_the_older_on_the_same_gateway() {
+    journey(60, async {
+        let platform = TestPlatform::start().await;
+        take_over(&platform, platform.gateway()).await;
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_newer_connection_of_the_same_client_closes_the_older_on_another_gateway() {
+    journey(60, async {
+        let platform = TestPlatform::start_with(Options::default().two_gateways()).await;
+        take_over(&platform, platform.second_gateway()).await;
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_user_cannot_take_over_a_client() {
+    journey(60, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let mut ann = agent(&history, "ann");
+        ann.connect(platform.gateway()).await.unwrap();
+        ann.join("calls", Start::Now).await.unwrap();
+        let mut eve = agent(&history, "eve");
+        eve.client_id = ann.client_id.clone();
+        // Whatever the answer is: the session is not hers.
+        let _ = eve.resume(platform.gateway()).await;
+        calls(&history, "w").publish(platform.ingest(), 2).await;
+        ann.receive(2).await;
+        eve.drain().await;
+        assert_eq!(eve.received, []);
+        ann.drain().await;
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}

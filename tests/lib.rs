@@ -1,1 +1,0 @@
-//! Black-box tests of the platform; everything is under `e2e/`.
