@@ -162,6 +162,7 @@ impl Intake {
             None,
         );
         let appended = appended.await.map_err(IntakeError::Append)?;
+        self.inner.memory.appended(stream, appended.sequence);
         Ok((Some(appended.sequence), appended.duplicate))
     }
 }

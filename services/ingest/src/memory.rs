@@ -5,6 +5,7 @@
 //! window. A hit is confirmed by reading the message it points at.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -18,8 +19,10 @@ use crate::idempotency::{Index, Segment, Shape};
 use crate::metrics::Metrics;
 
 mod feed;
+mod lag;
 
 pub(crate) use feed::{feed, maintain};
+use lag::Lag;
 
 /// How far back a repeat is recognised.
 pub(crate) const HORIZON: Duration = Duration::from_secs(72 * 3600);
@@ -34,9 +37,27 @@ struct Inner {
     /// Seeded per process, so that nobody outside can make ids collide.
     hashes: RandomState,
     streams: [RwLock<Index>; COUNT],
-    warm: RwLock<[bool; COUNT]>,
+    progress: [Progress; COUNT],
     reader: LogReader,
     limit: usize,
+}
+
+/// How far one stream's follower is.
+#[derive(Default)]
+struct Progress {
+    /// Everything stored before the start has been seen.
+    caught_up: AtomicBool,
+    /// It has not moved for long although events were appended.
+    stuck: AtomicBool,
+    seen: AtomicU64,
+    /// The highest sequence that an append of this process was given.
+    appended: AtomicU64,
+}
+
+impl Progress {
+    fn is_warm(&self) -> bool {
+        self.caught_up.load(Ordering::Acquire) && !self.stuck.load(Ordering::Relaxed)
+    }
 }
 
 impl Memory {
@@ -45,7 +66,7 @@ impl Memory {
         let inner = Inner {
             hashes: RandomState::new(),
             streams: std::array::from_fn(|_| RwLock::new(Index::new(shape))),
-            warm: RwLock::default(),
+            progress: Default::default(),
             reader,
             limit,
         };
@@ -69,23 +90,42 @@ impl Memory {
         Ok(stored.find(|m| m.headers.get(MESSAGE_ID) == Some(id)).map(|message| message.sequence))
     }
 
-    /// Whether everything stored before the start has been seen. Until then a repeat could be taken for new.
+    /// Whether everything stored before the start has been seen, and what came since is being seen.
+    /// Otherwise a repeat could be taken for new.
     pub(crate) fn is_warm(&self) -> bool {
-        self.warm().iter().all(|warm| *warm)
+        self.inner.progress.iter().all(Progress::is_warm)
     }
 
-    fn set_warm(&self, stream: StreamId, warm: bool) {
-        self.inner.warm.write().unwrap_or_else(PoisonError::into_inner)[stream.index()] = warm;
-    }
-
-    fn warm(&self) -> [bool; COUNT] {
-        *self.inner.warm.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The streams whose past is still being read.
+    /// The streams of which too little has been seen.
     pub(crate) fn cold(&self) -> Vec<&'static str> {
-        let warm = self.warm();
-        StreamId::ALL.into_iter().filter(|s| !warm[s.index()]).map(StreamId::name).collect()
+        let cold = StreamId::ALL.into_iter().filter(|stream| !self.progress(*stream).is_warm());
+        cold.map(StreamId::name).collect()
+    }
+
+    /// An event got this place; the follower is to see it too.
+    pub(crate) fn appended(&self, stream: StreamId, sequence: u64) {
+        self.progress(stream).appended.fetch_max(sequence, Ordering::Relaxed);
+    }
+
+    fn progress(&self, stream: StreamId) -> &Progress {
+        &self.inner.progress[stream.index()]
+    }
+
+    fn look_for_stuck(&self, lags: &mut [Lag; COUNT], now: i64) {
+        for (progress, lag) in self.inner.progress.iter().zip(lags) {
+            let appended = progress.appended.load(Ordering::Relaxed);
+            let stuck = lag.is_stuck(appended, progress.seen.load(Ordering::Relaxed), now);
+            progress.stuck.store(stuck, Ordering::Relaxed);
+        }
+    }
+
+    /// The stream is another one: nothing that was known of it counts.
+    fn forget(&self, stream: StreamId) {
+        let progress = self.progress(stream);
+        progress.caught_up.store(false, Ordering::Release);
+        progress.seen.store(0, Ordering::Relaxed);
+        progress.appended.store(0, Ordering::Relaxed);
+        self.write(stream).clear();
     }
 
     fn read(&self, stream: StreamId) -> RwLockReadGuard<'_, Index> {

@@ -12,10 +12,10 @@ use time::OffsetDateTime;
 
 /// Names of the headers of a quarantined message.
 pub(crate) mod header {
-    pub(crate) const REASON: &str = "tl-reason";
+    pub(crate) use domain::replay::quarantine::header::{REASON, SOURCE};
+
     /// The path or the subject it came to.
     pub(crate) const ORIGIN: &str = "tl-origin";
-    pub(crate) const SOURCE: &str = "tl-source";
     pub(crate) const RECEIVED: &str = "tl-received";
     pub(crate) const CONTENT_TYPE: &str = "content-type";
     /// The original headers that reading it again needs, as a JSON object.

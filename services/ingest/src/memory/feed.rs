@@ -1,9 +1,11 @@
 //! Keeps the memory up to date: one follower of headers per stream, and a task that tidies up.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::StreamId;
 use domain::envelope::header::MESSAGE_ID;
+use domain::stream::COUNT;
 use runtime::clock;
 use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
 use runtime::nats::Nats;
@@ -11,7 +13,7 @@ use runtime::ops::Condition;
 use runtime::tasks::BoxError;
 use tokio_util::sync::CancellationToken;
 
-use super::{HORIZON, Memory};
+use super::{HORIZON, Lag, Memory};
 use crate::metrics::Metrics;
 
 const TIDY_EVERY: Duration = Duration::from_secs(1);
@@ -47,15 +49,15 @@ pub(crate) async fn feed(
                 }
             }
             FollowEvent::Rewound(_) => {
-                // Sequences mean other messages now.
-                memory.set_warm(stream, false);
-                memory.write(stream).clear();
+                memory.forget(stream);
                 head = None;
                 follower.restart(beginning());
             }
         }
+        let progress = memory.progress(stream);
+        progress.seen.fetch_max(seen, Ordering::Relaxed);
         if head.is_some_and(|head| seen >= head || follower.lag() == 0) {
-            memory.set_warm(stream, true);
+            progress.caught_up.store(true, Ordering::Release);
         }
     }
 }
@@ -74,11 +76,13 @@ pub(crate) async fn maintain(
     let horizon = i64::try_from(HORIZON.as_millis())?;
     let mut ticks = tokio::time::interval(Duration::from_millis(50));
     let mut tidied = tokio::time::Instant::now();
+    let mut lags = [Lag::default(); COUNT];
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             _ = ticks.tick() => {}
         }
+        memory.look_for_stuck(&mut lags, clock::unix_millis());
         match memory.cold().as_slice() {
             [] => ready.holds(),
             cold => ready.missing(format!("reading the last 72 hours of {}", cold.join(", "))),
