@@ -7,6 +7,8 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
+use runtime::config::{DEFAULT_TENANT, Environment, Reader};
+
 use crate::failure::Failure;
 
 pub(crate) use endpoints::Endpoints;
@@ -65,8 +67,12 @@ impl DataFolder {
 
 /// `throughline secrets`: what the containers of a local stack share.
 pub(crate) fn init(arguments: &Location) -> Result<(), Failure> {
+    let mut reader = Reader::new(&Environment);
+    let tenant = reader.text(&DEFAULT_TENANT);
+    let tenant = reader.finish(tenant)?;
     let folder = DataFolder::create(&arguments.data)?;
-    Secrets::load_or_make(&folder, None)?;
+    Secrets::load_or_make(&folder, Some(&tenant))?;
+    Endpoints { tenant, ..Endpoints::of(&folder) }.write(&folder)?;
     crate::table::line(&format!("secrets are in {}", folder.secrets_path().display()))
 }
 

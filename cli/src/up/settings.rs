@@ -103,7 +103,7 @@ impl Settings {
     pub(crate) fn read(strings: &dyn Strings) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(strings);
         let is_set = |name: &&str| strings.get(name).is_some_and(|value| !value.trim().is_empty());
-        let ours = MADE_UP.iter().filter(|(_, names)| !names.iter().any(|name| is_set(name)));
+        let ours = MADE_UP.iter().filter(|(_, names)| !names.iter().any(is_set));
         let tenant = reader.text(&DEFAULT_TENANT);
         let settings = Self {
             gateway: addresses(&mut reader, &GATEWAY_LISTEN),

@@ -1,0 +1,96 @@
+//! `throughline up` from its first line to its last process.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::program::{Folder, is_alive};
+
+/// The last line of the banner.
+const RUNNING: &str = "Or let this program do it";
+
+fn published(folder: &Folder, number: u32) -> Value {
+    let data = format!("{{\"type\":\"voice_call\",\"calls\":{number}}}");
+    let id = format!("event-{number}");
+    let answer = folder.succeed(&["publish", "metric.update", &data, "--id", &id, "--json"]);
+    serde_json::from_str(&answer).unwrap()
+}
+
+fn calls(folder: &Folder) -> Vec<i64> {
+    let lines = folder.succeed(&["history", "--channel", "dashboard:overview", "--limit", "0"]);
+    let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    events.map(|event| event["data"]["calls"].as_i64().unwrap()).collect()
+}
+
+#[test]
+fn it_prints_what_a_person_needs_and_takes_everything_with_it_on_ctrl_c() {
+    let folder = Folder::new();
+    let mut up = folder.up(&[]);
+    up.says(RUNNING);
+    for words in [
+        "Gateway",
+        "Ingest",
+        "nats://127.0.0.1:",
+        "user ",
+        "agent ",
+        "admin ",
+        "service ",
+        "curl -N",
+    ] {
+        assert!(up.printed.contains(words), "{words} in {}", up.printed);
+    }
+    let nats = folder.nats_pid();
+    assert!(is_alive(nats));
+    up.signal(Signal::INT);
+    assert_eq!(up.ends(), Some(0));
+    assert!(!is_alive(nats), "nats-server outlived it");
+}
+
+#[test]
+fn what_was_published_is_there_after_a_crash_that_leaves_nats_behind() {
+    let folder = Folder::new();
+    let mut up = folder.up(&[]);
+    up.says(RUNNING);
+    assert_eq!(published(&folder, 1)["events"][0]["duplicate"], false);
+    up.signal(Signal::KILL);
+    up.ends();
+    assert!(is_alive(folder.nats_pid()), "the crash took nats-server along: nothing is tested");
+    let mut up = folder.up(&[]);
+    up.says(RUNNING);
+    assert_eq!(published(&folder, 1)["events"][0]["duplicate"], true);
+    published(&folder, 2);
+    assert_eq!(calls(&folder), [1, 2]);
+    up.signal(Signal::TERM);
+    assert_eq!(up.ends(), Some(0));
+}
+
+#[test]
+fn the_demo_fills_the_channels() {
+    let folder = Folder::new();
+    let mut up = folder.up(&["--demo"]);
+    up.says(RUNNING);
+    let event = folder.succeed(&["tail", "calls", "--after", "earliest", "--count", "1", "--json"]);
+    let event: Value = serde_json::from_str(&event).unwrap();
+    assert!(!event["cursor"].as_str().unwrap().is_empty());
+}
+
+#[test]
+fn a_second_one_says_who_holds_the_folder() {
+    let folder = Folder::new();
+    let mut first = folder.up(&[]);
+    first.says(RUNNING);
+    let second = folder.command(&["up"]).env("GATEWAY_LISTEN", "127.0.0.1:0").output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let told = String::from_utf8(second.stderr).unwrap();
+    assert!(told.contains("is in use: process "), "{told}");
+}
+
+#[test]
+fn a_taken_port_is_named_with_the_variable_that_moves_it() {
+    let folder = Folder::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = folder.command(&["up"]).env("GATEWAY_LISTEN", &address).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("GATEWAY_LISTEN") && told.contains(&address), "{told}");
+}
