@@ -57,7 +57,7 @@ pub(crate) async fn run(options: Options) -> Result<Report, Failure> {
     report.goal("gateway", cost, "CPU s per million", Goal::AtMost(0.6));
     let floor = per_million(floor, clients * events);
     report.add("floor", floor, "CPU s per million");
-    report.add("ratio to the floor", cost / floor.max(f64::EPSILON), "");
+    report.ratio("ratio to the floor", cost, floor);
     Ok(report)
 }
 

@@ -55,8 +55,8 @@ pub(crate) async fn run(options: Options) -> Result<Report, Failure> {
     report.add("gateway and replay", per_million(cpu, options.pages) / 1e3, "CPU ms per page");
     report.add("floor, p50", percentile(&bare, 50), "ms");
     report.add("floor, p99", percentile(&bare, 99), "ms");
-    let ratio = percentile(&latencies, 50) / percentile(&bare, 50).max(f64::EPSILON);
-    report.add("ratio to the floor, p50", ratio, "");
+    let (p50, floor) = (percentile(&latencies, 50), percentile(&bare, 50));
+    report.ratio("ratio to the floor, p50", p50, floor);
     Ok(report)
 }
 

@@ -50,6 +50,13 @@ impl Report {
         self.rows.push(Row { what, value, unit, goal: None });
     }
 
+    /// How many times the floor; nothing where the floor was too little to measure.
+    pub(crate) fn ratio(&mut self, what: &'static str, value: f64, floor: f64) {
+        if floor > 0.0 {
+            self.add(what, value / floor, "times");
+        }
+    }
+
     pub(crate) fn goal(&mut self, what: &'static str, value: f64, unit: &'static str, goal: Goal) {
         self.rows.push(Row { what, value, unit, goal: Some(goal) });
     }

@@ -86,7 +86,7 @@ pub(crate) async fn run(options: Options) -> Result<Report, Failure> {
     report.goal("everybody caught up", seconds, "s", Goal::AtMost(10.0));
     report.add("gateway", cpu, "CPU s");
     report.add("floor", floor, "s");
-    report.add("ratio to the floor", seconds / floor.max(f64::EPSILON), "");
+    report.ratio("ratio to the floor", seconds, floor);
     report.add("JetStream consumers before", float(consumers), "");
     report.goal(
         "created meanwhile, at most",

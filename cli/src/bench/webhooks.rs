@@ -59,7 +59,7 @@ pub(crate) async fn run(options: Options) -> Result<Report, Failure> {
     report.add("nats-server", nats, "CPU s per million");
     report.add("floor: answered without work", floor.rate(), "requests/s");
     report.add("floor", floor_cpu, "CPU s per million");
-    report.add("ingest's ratio to the floor", ingest / floor_cpu.max(f64::EPSILON), "");
+    report.ratio("ingest's ratio to the floor", ingest, floor_cpu);
     Ok(report)
 }
 
