@@ -37,6 +37,10 @@ impl Sources {
         toml::from_str(&text).map_err(|error| told(error.into()))
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Source> {
+        self.source.iter()
+    }
+
     /// The first source of a provider.
     pub(crate) fn of(&self, provider: &str) -> Result<&Source, Failure> {
         self.source.iter().find(|source| source.provider == provider).ok_or_else(|| {

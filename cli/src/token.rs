@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::data::{self, DataFolder, Endpoints, Secrets};
 use crate::failure::Failure;
+use crate::sources::Sources;
 use crate::table::{aligned, line, write_out};
 
 /// The roles that `up` and a bare `throughline token` make a token for, strongest last.
@@ -140,8 +141,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return line(&json!(tokens).to_string());
     }
     write_out(aligned(&rows).as_bytes())?;
-    let sources = folder.secrets_path().join("sources.toml");
-    line(&format!("\nThe sources' secrets are in {}", sources.display()))
+    show_sources(&folder)
+}
+
+/// The secrets that the development sources sign with, for whoever plays the provider.
+fn show_sources(folder: &DataFolder) -> Result<(), Failure> {
+    let sources = Sources::read(&folder.secrets_path().join("sources.toml"))?;
+    let rows: Vec<[String; 3]> = sources
+        .iter()
+        .map(|source| {
+            let path = format!("/webhooks/{}/…", source.name);
+            [source.provider.clone(), path, source.secret().to_owned()]
+        })
+        .collect();
+    write_out(format!("\nSecrets of the sources\n{}", aligned(&rows)).as_bytes())
 }
 
 #[cfg(test)]

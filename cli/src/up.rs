@@ -102,6 +102,7 @@ impl Platform {
                 self.demo(&endpoints, &halt).await?;
             }
             halt.cancelled().await;
+            eprintln!("stopping; Ctrl-C again ends at once");
             Ok(())
         });
         let mut services = Box::pin(tasks.finish(GRACE));

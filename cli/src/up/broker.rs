@@ -1,10 +1,11 @@
 //! The platform's NATS: a nats-server of our own in the data folder, or one that is there already; provisioned.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use runtime::config::{Environment, Reader, STRICT_DURABILITY};
 use runtime::nats::NatsConfig;
-use runtime::nats_binary;
+use runtime::nats_binary::{self, NoServer};
 use runtime::nats_server::{NatsServer, ServerConfig};
 use runtime::provision::{self, ApplyOptions};
 
@@ -97,12 +98,20 @@ impl Broker {
     }
 }
 
+/// Fetching takes seconds, which should not pass in silence.
+fn program() -> Result<PathBuf, NoServer> {
+    if nats_binary::find(&Environment)?.is_none() {
+        eprintln!("nats-server {} is not here; fetching it …", nats_binary::VERSION);
+    }
+    nats_binary::find_or_fetch(&Environment)
+}
+
 async fn own(
     settings: &Settings,
     folder: &DataFolder,
     secrets: &Secrets,
 ) -> Result<NatsServer, Failure> {
-    let binary = tokio::task::spawn_blocking(|| nats_binary::find_or_fetch(&Environment))
+    let binary = tokio::task::spawn_blocking(program)
         .await
         .map_err(|error| Failure::failed("looking for nats-server", error))?
         .map_err(|error| Failure::Failed(error.to_string()))?;
