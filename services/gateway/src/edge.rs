@@ -111,6 +111,14 @@ impl Shared {
         }
     }
 
+    /// The same for a position that was kept for the client.
+    pub(crate) async fn opening_at(&self, cursor: Cursor) -> Result<Opening, Refused> {
+        Ok(match self.recognise(cursor).await? {
+            Ok(cursor) => Opening { start: Start::After(cursor), gap: None },
+            Err(reason) => Opening::gap(reason),
+        })
+    }
+
     /// A cursor that belongs to this log, or the reason why it does not.
     pub(crate) async fn read_cursor(
         &self,
@@ -125,6 +133,8 @@ impl Shared {
             Err(CursorError::Unknown) => return Ok(Err(GapReason::UnknownPosition)),
             Err(CursorError::OtherTenant) => return Ok(Err(GapReason::OtherTenant)),
         };
+        #[cfg(feature = "planted-bugs")]
+        let cursor = crate::planted::shift(cursor);
         self.recognise(cursor).await
     }
 

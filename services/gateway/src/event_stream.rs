@@ -133,10 +133,7 @@ async fn opening(
         edge.devices.begin(device, channels, &now).await.map_err(|_| UNAVAILABLE)?;
         return Ok(Opening { start: Start::After(now), gap: None });
     };
-    Ok(match edge.recognise(cursor).await? {
-        Ok(cursor) => Opening { start: Start::After(cursor), gap: None },
-        Err(reason) => Opening { start: Start::Now, gap: Some(reason) },
-    })
+    edge.opening_at(cursor).await
 }
 
 struct EventStream {

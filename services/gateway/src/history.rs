@@ -71,10 +71,20 @@ async fn answer(
     let channel = edge.authorise(identity, name).map_err(problems::refused)?;
     let tenant = &identity.tenant;
     let from = from(edge, tenant, asked).await?;
-    let limit = asked.limit.unwrap_or(LIMIT).clamp(1, MOST);
+    let limit = limit(asked).map_err(|problem| *problem)?;
     let types: Vec<&str> = asked.types.iter().flat_map(|types| types.split(',')).collect();
     let page = Box::pin(read(edge, tenant, &channel, &from, limit, &types)).await?;
     Ok(render(edge, tenant, page, ndjson))
+}
+
+fn limit(asked: &Asked) -> Result<usize, Box<Problem>> {
+    match asked.limit.unwrap_or(LIMIT) {
+        limit @ 1..=MOST => Ok(limit),
+        _ => {
+            let detail = format!("`limit` is 1 to {MOST}; follow `cursor` for the next page.");
+            Err(Box::new(problems::bad_request("limit_exceeded", detail)))
+        }
+    }
 }
 
 async fn from(edge: &Shared, tenant: &Tenant, asked: &Asked) -> Result<From, Problem> {

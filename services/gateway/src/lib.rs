@@ -28,7 +28,10 @@ mod history;
 mod hub;
 mod library;
 mod line;
+mod member;
 mod meters;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod problems;
 mod publish;
 mod records;

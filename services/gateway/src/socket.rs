@@ -8,11 +8,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use runtime::auth::Credentials;
 use runtime::http::{Peer, Problem, into_raw};
-use serde::Deserialize;
 use sha1::{Digest as _, Sha1};
 use tracing::debug;
 
 use crate::edge::Edge;
+use crate::member::Brought;
 
 mod connection;
 mod ending;
@@ -25,15 +25,6 @@ use io::Socket;
 
 /// RFC 6455 section 1.3.
 const ACCEPT_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// What a client may bring in the address instead of in `auth`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Brought {
-    pub client_id: Option<String>,
-    pub cursor: Option<String>,
-    pub device: Option<String>,
-}
 
 /// `GET /ws`.
 pub(crate) async fn upgrade(

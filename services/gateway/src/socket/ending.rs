@@ -4,6 +4,7 @@
 use runtime::auth::AuthError;
 use serde_json::json;
 
+use crate::member::Lost;
 use crate::wires::websocket_frame::Violation;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,6 +59,14 @@ impl Ending {
             AuthError::Revoked => Self::new(4101, "revoked"),
             AuthError::Unavailable => Self::unavailable(),
             _ => Self::unauthenticated(),
+        }
+    }
+
+    pub(super) fn lost(lost: Lost) -> Self {
+        match lost {
+            Lost::TakenOver => Self::taken_over(),
+            Lost::Unavailable => Self::unavailable(),
+            Lost::Identity(error) => Self::refused(&error),
         }
     }
 

@@ -1,41 +1,23 @@
-//! From an anonymous socket to an open session: the credential, the session that comes back, the first channels.
+//! From an anonymous socket to an open session: the greeting, the credential, the announcement.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use domain::cursor::Cursor;
-use domain::{Channel, Identity, Position};
+use domain::Channel;
 use runtime::auth::{Admitted, AuthError};
 use runtime::ids;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use super::Brought;
-use super::connection::{Connection, Open};
+use super::connection::Connection;
 use super::ending::Ending;
 use super::io::Happened;
-use crate::devices::{Device, Remembered};
-use crate::edge::{Opening, Refused, UNAVAILABLE};
-use crate::line::{GapReason, Line};
-use crate::records::{Record, RecordError, Revision};
-use crate::session::{Fill, Session, Start};
+use super::requests::BAD_MESSAGE;
+use crate::line::GapReason;
+use crate::member::{Brought, Member, Opened};
 use crate::throttle::Verdict;
 use crate::wires::Wire;
 use crate::wires::websocket::{self, Request};
 use crate::wires::websocket_frame::{Limits, Message};
-
-/// How often a session that several connections want at once is tried for.
-const TRIES: usize = 3;
-
-/// What is known of the session before it opens.
-struct Found {
-    client_id: Arc<str>,
-    record: Record,
-    revision: Revision,
-    opening: Opening,
-    remembered: Option<Remembered>,
-    is_reconnect: bool,
-}
 
 impl Connection {
     /// Greets, waits for a credential if none came with the request, and opens the session.
@@ -45,11 +27,10 @@ impl Connection {
             Err(AuthError::Missing) => None,
             Err(error) => return Err(self.refuse(&error)),
         };
-        // An id is minted here only for the greeting; a session that comes back keeps its own.
-        let client_id: Arc<str> = ids::unguessable().into();
-        let shown = brought.client_id.as_deref().unwrap_or(&client_id).to_owned();
+        // The id of a new session; one that comes back keeps its own.
+        let minted: Arc<str> = ids::unguessable().into();
         let greeting = json!({
-            "clientId": shown,
+            "clientId": brought.client_id.as_deref().unwrap_or(&minted),
             "authenticated": admitted.is_some(),
             "heartbeatMs": self.edge.limits.heartbeat.as_millis() as u64,
         });
@@ -62,7 +43,9 @@ impl Connection {
             }
         };
         self.peer.authenticated();
-        self.open_session(admitted, client_id, &brought, reference.as_ref()).await
+        let opened = Member::open(&self.edge, Wire::WebSocket, admitted, minted, &brought).await;
+        self.announce(opened.map_err(Ending::lost)?, reference.as_ref());
+        Ok(())
     }
 
     fn refuse(&mut self, error: &AuthError) -> Ending {
@@ -98,15 +81,10 @@ impl Connection {
                     if self.throttle.take() != Verdict::Accept {
                         return Err(Ending::rate_limited());
                     }
-                    let Some(request) = Request::parse(&text) else {
-                        self.queue(websocket::error(
-                            None,
-                            super::requests::BAD_MESSAGE.code,
-                            super::requests::BAD_MESSAGE.message,
-                        ));
-                        continue;
-                    };
-                    return Ok(Some(request));
+                    match Request::parse(&text) {
+                        Some(request) => return Ok(Some(request)),
+                        None => self.answer_refusal(None, BAD_MESSAGE),
+                    }
                 }
                 Ok(Some(message)) => Box::pin(self.process(message)).await?,
                 Ok(None) => return Ok(None),
@@ -117,13 +95,10 @@ impl Connection {
 
     fn before_auth(&mut self, request: &Request) {
         if request.kind == "ping" {
-            self.pong(request);
-        } else {
-            let advice =
-                "Say who you are first: {\"type\":\"auth\",\"payload\":{\"token\":\"…\"}}.";
-            let error = websocket::error(request.reference.as_ref(), "unauthenticated", advice);
-            self.queue(error);
+            return self.pong(request);
         }
+        let advice = "Say who you are first: {\"type\":\"auth\",\"payload\":{\"token\":\"…\"}}.";
+        self.queue(websocket::error(request.reference.as_ref(), "unauthenticated", advice));
     }
 
     async fn authenticate(
@@ -145,66 +120,20 @@ impl Connection {
         }
     }
 
-    async fn open_session(
-        &mut self,
-        admitted: Admitted,
-        client_id: Arc<str>,
-        brought: &Brought,
-        reference: Option<&Value>,
-    ) -> Result<(), Ending> {
-        let identity = Arc::new(admitted.identity);
-        let checked = self.edge.checks.load(Ordering::Acquire);
-        let found = self.find(&identity, client_id, brought).await?;
-        let Found { client_id, record, revision, opening, remembered, is_reconnect } = found;
-        let tenant = identity.tenant.clone();
-        let lease = self.edge.registry.hold(&tenant, &client_id);
-        let (hub, library) = (&self.edge.hub, &self.edge.library);
-        let line = Line::open(hub, library, Wire::WebSocket, tenant, &opening.start);
-        let device = Device {
-            tenant: identity.tenant.clone(),
-            user: identity.user.to_string(),
-            name: record.device.clone(),
-        };
-        let mut open = Box::new(Open::new(
-            identity,
-            client_id,
-            device,
-            line,
-            lease,
-            record,
-            revision,
-            remembered,
-            admitted.ask_again,
-            checked,
-        ));
-        let forbidden = self.rejoin(&mut open, &opening);
-        let recovers = opening.recovers();
-        self.open = Some(open);
-        self.store_record().await?;
-        self.announce(is_reconnect, recovers, reference);
-        if let Some(reason) = opening.gap {
-            self.tell_gap(&[], reason);
-        }
-        if !forbidden.is_empty() {
-            self.tell_gap(&forbidden, GapReason::Forbidden);
-        }
-        Ok(())
-    }
-
-    fn announce(&mut self, is_reconnect: bool, recovers: bool, reference: Option<&Value>) {
-        let Some(open) = &self.open else { return };
-        let channels = open.channels();
+    fn announce(&mut self, opened: Opened, reference: Option<&Value>) {
+        let Opened { member, is_reconnect, recovered, gap, forbidden } = opened;
+        let channels = member.channels();
         let rooms: Vec<_> = channels.iter().map(Channel::as_str).collect();
-        let client_id = &*open.client_id;
+        let client_id = &*member.client_id;
         let who = json!({
             "clientId": client_id,
-            "userId": &*open.identity.user,
-            "role": open.identity.role.name(),
-            "device": open.device.name,
+            "userId": &*member.identity.user,
+            "role": member.identity.role.name(),
+            "device": member.device.name,
             "rooms": rooms,
-            "cursor": open.line.cursor(),
+            "cursor": member.line.cursor(),
         });
-        let reconnected = json!({ "clientId": client_id, "rooms": rooms, "recovered": recovers });
+        let reconnected = json!({ "clientId": client_id, "rooms": rooms, "recovered": recovered });
         if let Some(id) = reference {
             self.queue(websocket::answer(id, &who));
         }
@@ -212,179 +141,12 @@ impl Connection {
         if is_reconnect {
             self.send("reconnected", &reconnected);
         }
-    }
-
-    /// Joins what the session was in, where the client may still be there, and what everyone like it is in.
-    /// Returns the channels that it may not be in any more.
-    fn rejoin(&self, open: &mut Open, opening: &Opening) -> Vec<Channel> {
-        let floor = self.edge.hub.with_tail(|tail| Session::floor_of(&opening.start, tail));
-        let mut forbidden = Vec::new();
-        for (channel, joined) in std::mem::take(&mut open.record.channels) {
-            if self.edge.authorise(&open.identity, channel.as_str()).is_ok()
-                || channel.id() == Some(&*open.client_id)
-            {
-                let above = if opening.recovers() { joined } else { joined.max(&floor) };
-                open.line.join_above(&channel, above);
-            } else {
-                forbidden.push(channel);
-            }
+        self.member = Some(Box::new(member));
+        if let Some(reason) = gap {
+            self.tell_gap(&[], reason);
         }
-        for channel in self.edge.catalogue.auto_join(&open.identity, &open.client_id) {
-            let floor = self.auto_floor(open, &channel, floor, opening);
-            open.line.join_above(&channel, floor);
+        if !forbidden.is_empty() {
+            self.tell_gap(&forbidden, GapReason::Forbidden);
         }
-        let fills: Vec<Fill> = std::mem::take(&mut open.record.fills);
-        if let Start::After(cursor) = &opening.start {
-            open.record.fills = open.line.resume_fills(&fills, cursor);
-        }
-        forbidden
-    }
-
-    /// A device's acknowledged position speaks only of the channels it was given for.
-    fn auto_floor(
-        &self,
-        open: &Open,
-        channel: &Channel,
-        floor: Position,
-        opening: &Opening,
-    ) -> Position {
-        match &open.remembered {
-            Some(remembered) if opening.recovers() && !remembered.covers(channel) => {
-                self.edge.hub.with_tail(|tail| *tail.head())
-            }
-            _ => floor,
-        }
-    }
-
-    async fn find(
-        &mut self,
-        identity: &Identity,
-        minted: Arc<str>,
-        brought: &Brought,
-    ) -> Result<Found, Ending> {
-        for _ in 0..TRIES {
-            let result = match &brought.client_id {
-                Some(id) => self.find_session(identity, id, brought).await,
-                None => Ok(None),
-            };
-            match result {
-                Ok(Some(found)) => return Ok(found),
-                Ok(None) => return self.begin(identity, minted, brought).await,
-                Err(RecordError::TakenOver) => {}
-                Err(RecordError::Unavailable(_)) => return Err(Ending::unavailable()),
-            }
-        }
-        Err(Ending::taken_over())
-    }
-
-    /// A session that the client had before, taken over from whoever holds it.
-    async fn find_session(
-        &mut self,
-        identity: &Identity,
-        id: &str,
-        brought: &Brought,
-    ) -> Result<Option<Found>, RecordError> {
-        let edge = self.edge.clone();
-        let tenant = &identity.tenant;
-        let Some((mut record, revision)) = edge.records.load(tenant, id).await? else {
-            return Ok(None);
-        };
-        if record.user != *identity.user {
-            return Ok(None);
-        }
-        // The old connection is ended first; what it stored last is what the new one goes on from.
-        edge.registry.fence(&edge.nats, &record.node, tenant, id).await;
-        let mut revision = revision;
-        if let Some((newer, at)) = edge.records.load(tenant, id).await? {
-            (record, revision) = (newer, at);
-        }
-        record.node = edge.registry.node.to_string();
-        let revision = edge.records.save(tenant, id, &record, revision).await?;
-        edge.meters.takeovers.inc();
-        let opening = match &brought.cursor {
-            Some(cursor) => edge.opening(tenant, cursor).await,
-            None => self.last_received(&record).await,
-        };
-        let opening = opening.unwrap_or(Opening::NOW);
-        Ok(Some(Found {
-            client_id: id.into(),
-            record,
-            revision,
-            opening,
-            remembered: None,
-            is_reconnect: true,
-        }))
-    }
-
-    /// For clients that bring no cursor: what they are known to have received.
-    async fn last_received(&self, record: &Record) -> Result<Opening, Refused> {
-        let Some(received) = record.received else { return Ok(Opening::NOW) };
-        Ok(match self.edge.recognise(received).await? {
-            Ok(cursor) => Opening { start: Start::After(cursor), gap: None },
-            Err(reason) => Opening { start: Start::Now, gap: Some(reason) },
-        })
-    }
-
-    /// A session of its own, behind the cursor or what the device acknowledged, or from now on.
-    async fn begin(
-        &mut self,
-        identity: &Identity,
-        client_id: Arc<str>,
-        brought: &Brought,
-    ) -> Result<Found, Ending> {
-        let device = Device {
-            tenant: identity.tenant.clone(),
-            user: identity.user.to_string(),
-            name: brought.device.clone().unwrap_or_else(ids::unguessable),
-        };
-        let (opening, remembered) = match (&brought.cursor, &brought.device) {
-            (Some(cursor), _) => self.behind(&device, cursor).await,
-            (None, Some(_)) => self.acknowledged(&device).await,
-            (None, None) => Ok((Opening::NOW, None)),
-        }
-        .map_err(|_| Ending::unavailable())?;
-        let received = match &opening.start {
-            Start::After(cursor) => *cursor,
-            Start::Now => {
-                let position = self.edge.hub.with_tail(|tail| *tail.head());
-                Cursor { position, ..Cursor::default() }
-            }
-        };
-        let record = Record {
-            user: device.user.clone(),
-            device: device.name.clone(),
-            node: self.edge.registry.node.to_string(),
-            received: Some(received),
-            ..Record::default()
-        };
-        let revision = Revision::NEW;
-        Ok(Found { client_id, record, revision, opening, remembered, is_reconnect: false })
-    }
-
-    async fn behind(
-        &self,
-        device: &Device,
-        cursor: &str,
-    ) -> Result<(Opening, Option<Remembered>), Refused> {
-        let opening = self.edge.opening(&device.tenant, cursor).await?;
-        let remembered = match &opening.start {
-            Start::After(cursor) => {
-                Some(Remembered { channels: Vec::new(), cursor: *cursor, all: true })
-            }
-            Start::Now => None,
-        };
-        Ok((opening, remembered))
-    }
-
-    async fn acknowledged(
-        &self,
-        device: &Device,
-    ) -> Result<(Opening, Option<Remembered>), Refused> {
-        let latest = self.edge.devices.latest(device).await.map_err(|_| UNAVAILABLE)?;
-        let Some(remembered) = latest else { return Ok((Opening::NOW, None)) };
-        Ok(match self.edge.recognise(remembered.cursor).await? {
-            Ok(cursor) => (Opening { start: Start::After(cursor), gap: None }, Some(remembered)),
-            Err(reason) => (Opening { start: Start::Now, gap: Some(reason) }, None),
-        })
     }
 }

@@ -1,0 +1,261 @@
+//! Opening a session: found by the id a server minted, behind a cursor, behind what a device acknowledged, or new.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use domain::cursor::Cursor;
+use domain::{Channel, Identity, Position};
+use runtime::auth::Admitted;
+use runtime::ids;
+use tokio::time::Instant;
+
+use super::{ASK_AGAIN, Brought, Lost, Member};
+use crate::devices::{Device, Remembered};
+use crate::edge::{Edge, Opening, Refused, Shared, UNAVAILABLE};
+use crate::line::{GapReason, Line};
+use crate::records::{Record, RecordError, Revision};
+use crate::session::{Session, Start};
+use crate::wires::Wire;
+
+/// How often a session that several connections want at once is tried for.
+const TRIES: usize = 3;
+
+/// A session that was opened, and what its client is to be told.
+pub(crate) struct Opened {
+    pub(crate) member: Member,
+    /// The id that the client brought is its own.
+    pub(crate) is_reconnect: bool,
+    /// What was missed follows.
+    pub(crate) recovered: bool,
+    pub(crate) gap: Option<GapReason>,
+    /// Channels of the session that the client may not be in any more.
+    pub(crate) forbidden: Vec<Channel>,
+}
+
+/// What is known of the session before it opens.
+struct Found {
+    client_id: Arc<str>,
+    record: Record,
+    revision: Revision,
+    opening: Opening,
+    remembered: Option<Remembered>,
+    is_reconnect: bool,
+}
+
+impl Member {
+    /// `minted` is the id of the session if it is a new one.
+    pub(crate) async fn open(
+        edge: &Edge,
+        wire: Wire,
+        admitted: Admitted,
+        minted: Arc<str>,
+        brought: &Brought,
+    ) -> Result<Opened, Lost> {
+        let identity = Arc::new(admitted.identity);
+        let checked = edge.checks.load(Ordering::Acquire);
+        let found = find(edge, &identity, minted, brought).await?;
+        let Found { client_id, record, revision, opening, remembered, is_reconnect } = found;
+        let tenant = identity.tenant.clone();
+        let device = Device {
+            tenant: tenant.clone(),
+            user: identity.user.to_string(),
+            name: record.device.clone(),
+        };
+        let ask_again = admitted.ask_again.map(|again| (Instant::now() + ASK_AGAIN, again));
+        let mut member = Self {
+            lease: edge.registry.hold(&tenant, &client_id),
+            line: Line::open(&edge.hub, &edge.library, wire, tenant, &opening.start),
+            edge: edge.clone(),
+            identity,
+            client_id,
+            device,
+            record,
+            revision,
+            remembered,
+            ask_again,
+            checked,
+            received_is_stored: true,
+        };
+        let forbidden = member.rejoin(&opening);
+        member.store_record().await?;
+        let recovered = opening.recovers();
+        Ok(Opened { member, is_reconnect, recovered, gap: opening.gap, forbidden })
+    }
+
+    /// Joins what the session was in, where the client may still be there, and what everyone like it is in.
+    /// Returns the channels that it may not be in any more.
+    fn rejoin(&mut self, opening: &Opening) -> Vec<Channel> {
+        let floor = self.edge.hub.with_tail(|tail| Session::floor_of(&opening.start, tail));
+        let mut forbidden = Vec::new();
+        for (channel, joined) in std::mem::take(&mut self.record.channels) {
+            if !self.may_be_in(&channel) {
+                forbidden.push(channel);
+                continue;
+            }
+            let above = if opening.recovers() { joined } else { joined.max(&floor) };
+            self.line.join_above(&channel, above);
+        }
+        for channel in self.edge.catalogue.auto_join(&self.identity, &self.client_id) {
+            let floor = self.auto_floor(&channel, floor, opening);
+            self.line.join_above(&channel, floor);
+        }
+        let fills = std::mem::take(&mut self.record.fills);
+        if let Start::After(cursor) = &opening.start {
+            self.record.fills = self.line.resume_fills(&fills, cursor);
+        }
+        forbidden
+    }
+
+    /// A device's acknowledged position speaks only of the channels it was given for.
+    fn auto_floor(&self, channel: &Channel, floor: Position, opening: &Opening) -> Position {
+        match &self.remembered {
+            Some(remembered) if opening.recovers() && !remembered.covers(channel) => {
+                self.edge.hub.with_tail(|tail| *tail.head())
+            }
+            _ => floor,
+        }
+    }
+}
+
+async fn find(
+    edge: &Shared,
+    identity: &Identity,
+    minted: Arc<str>,
+    brought: &Brought,
+) -> Result<Found, Lost> {
+    for _ in 0..TRIES {
+        let found = match &brought.client_id {
+            Some(id) => find_session(edge, identity, id, brought).await,
+            None => Ok(None),
+        };
+        match found {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {
+                let begun = begin(edge, identity, minted, brought).await;
+                return begun.map_err(|_| Lost::Unavailable);
+            }
+            // Another connection was faster: what it stored is looked at again.
+            Err(Tried::Again) => {}
+            Err(Tried::Unavailable) => return Err(Lost::Unavailable),
+        }
+    }
+    Err(Lost::TakenOver)
+}
+
+enum Tried {
+    Again,
+    Unavailable,
+}
+
+impl From<RecordError> for Tried {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::TakenOver => Self::Again,
+            RecordError::Unavailable(_) => Self::Unavailable,
+        }
+    }
+}
+
+/// A session that the client had before, taken over from whoever holds it.
+async fn find_session(
+    edge: &Shared,
+    identity: &Identity,
+    id: &str,
+    brought: &Brought,
+) -> Result<Option<Found>, Tried> {
+    let tenant = &identity.tenant;
+    let Some((before, _)) = edge.records.load(tenant, id).await? else { return Ok(None) };
+    if before.user != *identity.user {
+        return Ok(None);
+    }
+    // The old connection is ended first; what it stored last is what the new one goes on from.
+    edge.registry.fence(&edge.nats, &before.node, tenant, id).await;
+    let Some((mut record, revision)) = edge.records.load(tenant, id).await? else {
+        return Ok(None);
+    };
+    record.node = edge.registry.node.to_string();
+    let revision = edge.records.save(tenant, id, &record, revision).await?;
+    edge.meters.takeovers.inc();
+    let opening = match &brought.cursor {
+        Some(cursor) => edge.opening(tenant, cursor).await,
+        None => last_received(edge, &record).await,
+    };
+    Ok(Some(Found {
+        client_id: id.into(),
+        record,
+        revision,
+        opening: opening.map_err(|_| Tried::Unavailable)?,
+        remembered: None,
+        is_reconnect: true,
+    }))
+}
+
+/// For clients that bring no cursor: what they are known to have received.
+async fn last_received(edge: &Shared, record: &Record) -> Result<Opening, Refused> {
+    match record.received {
+        Some(received) => edge.opening_at(received).await,
+        None => Ok(Opening::NOW),
+    }
+}
+
+/// A session of its own, behind the cursor or what the device acknowledged, or from now on.
+async fn begin(
+    edge: &Shared,
+    identity: &Identity,
+    client_id: Arc<str>,
+    brought: &Brought,
+) -> Result<Found, Refused> {
+    let device = Device {
+        tenant: identity.tenant.clone(),
+        user: identity.user.to_string(),
+        name: brought.device.clone().unwrap_or_else(ids::unguessable),
+    };
+    let (opening, remembered) = match (&brought.cursor, &brought.device) {
+        (Some(cursor), _) => behind(edge, &device, cursor).await?,
+        (None, Some(_)) => acknowledged(edge, &device).await?,
+        (None, None) => (Opening::NOW, None),
+    };
+    let received = match &opening.start {
+        Start::After(cursor) => *cursor,
+        Start::Now => {
+            let position = edge.hub.with_tail(|tail| *tail.head());
+            Cursor { position, ..Cursor::default() }
+        }
+    };
+    let record = Record {
+        user: device.user,
+        device: device.name,
+        node: edge.registry.node.to_string(),
+        received: Some(received),
+        ..Record::default()
+    };
+    let revision = Revision::NEW;
+    Ok(Found { client_id, record, revision, opening, remembered, is_reconnect: false })
+}
+
+/// The client's own cursor speaks of whatever it joins.
+async fn behind(
+    edge: &Shared,
+    device: &Device,
+    cursor: &str,
+) -> Result<(Opening, Option<Remembered>), Refused> {
+    let opening = edge.opening(&device.tenant, cursor).await?;
+    let remembered = match &opening.start {
+        Start::After(cursor) => {
+            Some(Remembered { channels: Vec::new(), cursor: *cursor, all: true })
+        }
+        Start::Now => None,
+    };
+    Ok((opening, remembered))
+}
+
+async fn acknowledged(
+    edge: &Shared,
+    device: &Device,
+) -> Result<(Opening, Option<Remembered>), Refused> {
+    let latest = edge.devices.latest(device).await.map_err(|_| UNAVAILABLE)?;
+    let Some(remembered) = latest else { return Ok((Opening::NOW, None)) };
+    let opening = edge.opening_at(remembered.cursor).await?;
+    let remembered = opening.recovers().then_some(remembered);
+    Ok((opening, remembered))
+}
