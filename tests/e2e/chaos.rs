@@ -1,7 +1,6 @@
 //! A TCP proxy that breaks things on demand: cuts, one-way black holes, delay, throttle, tiny slices.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -33,7 +32,6 @@ struct Rules {
 
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
-    upstream: Arc<Mutex<SocketAddr>>,
     rules: watch::Sender<Rules>,
     /// Ends with the proxy.
     _tasks: JoinSet<()>,
@@ -43,16 +41,10 @@ impl Proxy {
     pub(crate) async fn start(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let upstream = Arc::new(Mutex::new(upstream));
         let (rules, watching) = watch::channel(Rules::default());
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, upstream.clone(), watching));
-        Self { address, upstream, rules, _tasks: tasks }
-    }
-
-    /// Where new connections go.
-    pub(crate) fn lead_to(&self, upstream: SocketAddr) {
-        *self.upstream.lock().unwrap() = upstream;
+        tasks.spawn(accept(listener, upstream, watching));
+        Self { address, rules, _tasks: tasks }
     }
 
     pub(crate) fn cut(&self) {
@@ -95,11 +87,7 @@ impl Proxy {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    upstream: Arc<Mutex<SocketAddr>>,
-    rules: watch::Receiver<Rules>,
-) {
+async fn accept(listener: TcpListener, upstream: SocketAddr, rules: watch::Receiver<Rules>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
@@ -107,7 +95,6 @@ async fn accept(
             reset(&client);
             continue;
         }
-        let upstream = *upstream.lock().unwrap();
         connections.spawn(carry(client, upstream, rules.clone()));
     }
 }

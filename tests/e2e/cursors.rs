@@ -4,7 +4,7 @@ use crate::checker::{History, Start, Value};
 use crate::clients::pages::Pages;
 use crate::clients::token::token;
 use crate::harness::cast::{agent, calls, journey, source};
-use crate::harness::{TENANT, TestPlatform};
+use crate::harness::{Options, Service, TENANT, TestPlatform};
 
 fn pages(history: &History, name: &str) -> Pages {
     Pages::new(history, name, &token(TENANT, name, "agent"), "calls")
@@ -82,6 +82,32 @@ async fn a_cursor_is_opaque_short_and_safe_in_a_url() {
         }
         socket.drain().await;
         history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cursor_survives_the_rotation_of_the_platforms_key() {
+    journey(30, async {
+        let newest = "another-platform-key-0123456789abcdefghij";
+        let options = Options::default()
+            .two_gateways()
+            .set(Service::SecondGateway, "PLATFORM_KEY", newest)
+            .set(Service::SecondGateway, "PLATFORM_KEY_PREVIOUS", Options::PLATFORM_KEY);
+        let (platform, history) = (TestPlatform::start_with(options).await, History::new());
+        let mut events = source(&history, "bob", &["calls"]);
+        events.connect(platform.gateway(), Start::Now).await.unwrap();
+        let mut writer = calls(&history, "w");
+        writer.publish(platform.ingest(), 3).await;
+        events.receive(3).await;
+        events.cut();
+        writer.publish(platform.ingest(), 3).await;
+        events.resume(platform.second_gateway()).await.unwrap();
+        events.receive(6).await;
+        events.drain().await;
+        let verdict = history.assert_clean();
+        assert_eq!(verdict.gaps, 0, "{verdict}");
         platform.finish().await;
     })
     .await;

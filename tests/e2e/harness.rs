@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 pub(crate) use admin::Admin;
 pub(crate) use nats_server::NatsServer;
+pub(crate) use ports::free as free_port;
 use process::Process;
 pub(crate) use settings::{ELEVENLABS, ORIGIN, PUBLIC_URL, STANDARD, TWILIO, WHATSAPP};
 
@@ -39,11 +40,16 @@ pub(crate) struct Options {
     second_gateway: bool,
     write_side_alone: bool,
     environment: Vec<(Service, &'static str, String)>,
+    /// Besides the one of the configuration.
+    origin: Option<String>,
     /// Services reach NATS through what is started for them, not directly.
     nats_address: BTreeMap<Service, SocketAddr>,
 }
 
 impl Options {
+    /// The key that every service has unless another is set.
+    pub(crate) const PLATFORM_KEY: &str = settings::PLATFORM_KEY;
+
     pub(crate) fn two_gateways(mut self) -> Self {
         self.second_gateway = true;
         self
@@ -57,6 +63,11 @@ impl Options {
 
     pub(crate) fn set(mut self, service: Service, name: &'static str, value: &str) -> Self {
         self.environment.push((service, name, value.to_owned()));
+        self
+    }
+
+    pub(crate) fn allow_origin(mut self, origin: &str) -> Self {
+        self.origin = Some(origin.to_owned());
         self
     }
 
@@ -86,7 +97,7 @@ impl TestPlatform {
     /// The services on a server that is already there.
     pub(crate) async fn on(nats: NatsServer, options: Options) -> Self {
         let folder = TempDir::new().unwrap();
-        settings::write(folder.path());
+        settings::write(folder.path(), options.origin.as_deref().unwrap_or(ORIGIN));
         nats.provision().await;
         let mut services = vec![Service::Ingest];
         if !options.write_side_alone {

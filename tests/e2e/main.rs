@@ -9,21 +9,27 @@
 )]
 
 mod authorisation;
+mod browser;
 mod chaos;
 mod checker;
 mod clients;
+mod critical;
 mod cursors;
 mod cuts;
+mod faults;
 mod gaps;
 mod harness;
 mod joins;
 mod kills;
 mod limits;
 mod nats_publishers;
+mod planted;
+mod protocol;
 mod publications;
 mod recovery;
 mod shutdown;
 mod slow_reader;
+mod storms;
 mod takeover;
 mod two_gateways;
 mod webhooks;

@@ -65,10 +65,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what the test runner was told, no setting of a service"
-)]
+/// What the test runner was told, or a path beside this package.
 pub(crate) fn setting(name: &str, otherwise: &str) -> PathBuf {
     let otherwise = Path::new(env!("CARGO_MANIFEST_DIR")).join(otherwise);
     std::env::var_os(name).map_or(otherwise, PathBuf::from)

@@ -122,12 +122,6 @@ impl WebSocket {
         token.clone_into(&mut self.token);
     }
 
-    /// A page that was closed and brings back a cursor but no client id: rooms are to be joined again.
-    pub(crate) fn forget_session(&mut self) {
-        self.client_id = None;
-        self.rooms.clear();
-    }
-
     /// Opens, authenticates, and answers the frame that said so.
     async fn open(&mut self, to: SocketAddr, start: Start) -> io::Result<Json> {
         self.cut();

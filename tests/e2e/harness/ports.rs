@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 18_000;
 
-pub(super) fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Two test runs on one machine begin at different places.
     let offset = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap();

@@ -12,14 +12,14 @@ pub(crate) const TWILIO: &str = "twilio-auth-token-of-the-test";
 pub(crate) const ELEVENLABS: &str = "wsec_elevenlabs_secret_of_the_test";
 pub(crate) const WHATSAPP: &str = "whatsapp-app-secret-of-the-test";
 pub(crate) const STANDARD: &str = "whsec_c3RhbmRhcmQtd2ViaG9va3Mtc2VjcmV0LW9mLXRlc3Q=";
-const PLATFORM_KEY: &str = "platform-key-of-the-test-0123456789abcdef";
+pub(super) const PLATFORM_KEY: &str = "platform-key-of-the-test-0123456789abcdef";
 
-pub(super) fn write(folder: &Path) {
+pub(super) fn write(folder: &Path, origin: &str) {
     let applications = format!(
         r#"[[application]]
 name = "test"
 tenant = "from-token"
-origins = ["{ORIGIN}"]
+origins = ["{ORIGIN}", "{origin}"]
 key = {{ secret = "{SECRET}" }}
 expiry = "required"
 default_role = "user"
