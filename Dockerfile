@@ -1,15 +1,29 @@
 # One image with all five programs; what a container runs is its command.
 # Written for the classic builder as well: no mounts, no heredocs, no build platforms.
+
+# The skeleton of the workspace: manifests, and empty programs where there are real ones. It changes only when
+# a dependency does, so the dependencies below are built once and kept.
+FROM debian:bookworm-slim AS skeleton
+WORKDIR /all
+COPY . .
+RUN find . -type f \( -name '*.toml' -o -name Cargo.lock -o -name main.rs -o -name lib.rs \) \
+      -exec install -D -m 644 '{}' '/skeleton/{}' ';' \
+    && find /skeleton -name '*.rs' -exec sh -c 'echo "fn main() {}" >"$1"' sh '{}' ';' \
+    && find /skeleton -path '*/catalogue/*' -delete
+
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
+ENV PROGRAMS="-p throughline -p ingest -p ai-proxy -p gateway -p replay"
+COPY --from=skeleton /skeleton ./
+RUN cargo build --locked --release $PROGRAMS
 COPY . .
-RUN cargo build --locked --release \
-      -p throughline -p ingest -p ai-proxy -p gateway -p replay \
+# The empty programs were built a moment ago; what is copied is older and would not be seen as changed.
+RUN find . -name '*.rs' -not -path './target/*' -exec touch '{}' + \
+    && cargo build --locked --release $PROGRAMS \
     && mkdir -p /out/bin \
     && for program in throughline ingest ai-proxy gateway replay; do \
          install -m 755 "target/release/$program" "/out/bin/$program"; \
-       done \
-    && rm -rf target
+       done
 
 FROM debian:bookworm-slim
 RUN apt-get update -qq \
