@@ -24,8 +24,7 @@ pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
 /// The most bytes of a body that carries audio.
 pub(crate) const AUDIO_LIMIT: usize = 64 * 1024 * 1024;
 
-/// What handlers share; cheap to clone.
-#[derive(Clone)]
+/// What handlers share.
 pub(crate) struct App {
     pub intake: Intake,
     pub sources: Registry,
@@ -49,14 +48,14 @@ pub(crate) fn router(app: App) -> Router {
         .route("/amd-status-callback", seed(Provider::Twilio, "amd-status"))
         .route("/api/callerdesk/webhook", seed(Provider::CallerDesk, "events"))
         .route("/api/callerdesk/webhook/{secret}", post(webhooks::receive_call_with_secret))
-        .with_state(app);
+        .with_state(Arc::new(app));
     // No browser calls ingest: senders prove who they are by signatures and tokens.
     edge(routes, None)
 }
 
 /// A path of the applications that are replaced, served by the default source of its provider.
-fn seed(provider: Provider, kind: &'static str) -> MethodRouter<App> {
-    post(async move |State(app): State<App>, request: Request| {
+fn seed(provider: Provider, kind: &'static str) -> MethodRouter<Arc<App>> {
+    post(async move |State(app): State<Arc<App>>, request: Request| {
         webhooks::receive_by_default(app, provider, kind, None, request).await
     })
 }

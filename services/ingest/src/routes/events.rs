@@ -1,5 +1,7 @@
 //! `POST /v1/events`: publishers with a token, in any form of CloudEvents or as plain JSON.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -16,7 +18,10 @@ use crate::intake::Intake;
 use crate::metrics::Way;
 use crate::submission::{self, Required, Submission};
 
-pub(super) async fn publish(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn publish(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Problem> {
     let answer = stored(&app, request).await;
     answer.inspect_err(|problem| app.intake.metrics().refused(problem.code))
 }

@@ -22,7 +22,7 @@ use crate::receive::{self, ReceiveError, Received, Webhook};
 use crate::sources::{Provider, Source};
 
 pub(super) async fn receive(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     Path((source, kind)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -31,7 +31,7 @@ pub(super) async fn receive(
 }
 
 pub(super) async fn receive_with_secret(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     Path((source, kind, secret)): Path<(String, String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -42,7 +42,7 @@ pub(super) async fn receive_with_secret(
 }
 
 pub(super) async fn receive_call_with_secret(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     Path(secret): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -50,7 +50,7 @@ pub(super) async fn receive_call_with_secret(
 }
 
 pub(super) async fn receive_by_default(
-    app: App,
+    app: Arc<App>,
     provider: Provider,
     kind: &str,
     secret: Option<&str>,
@@ -173,7 +173,7 @@ pub(super) struct Challenge {
 }
 
 pub(super) async fn challenge(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     Path((source, kind)): Path<(String, String)>,
     Query(asked): Query<Challenge>,
 ) -> Result<Response, Problem> {
