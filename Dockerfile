@@ -26,6 +26,7 @@ RUN find . -name '*.rs' -not -path './target/*' -exec touch '{}' + \
        done
 
 FROM debian:bookworm-slim
+# Named volumes take over the owner of the two folders when they are first mounted.
 RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
@@ -34,8 +35,6 @@ RUN apt-get update -qq \
     && install -d -o throughline -g throughline -m 700 /var/lib/throughline /var/lib/nats
 COPY --from=build /out/bin/ /usr/local/bin/
 COPY nats/ /etc/throughline/nats/
-# Named volumes take over the owner of these folders when they are first mounted.
-VOLUME ["/var/lib/throughline", "/var/lib/nats"]
 ENV THROUGHLINE_DATA=/var/lib/throughline
 USER 10001:10001
 CMD ["throughline", "--help"]

@@ -6,6 +6,7 @@
     reason = "a program that talks to a terminal"
 )]
 
+mod events;
 mod lint;
 mod needs;
 mod step;
@@ -19,7 +20,7 @@ cargo xtask <chore>
 
   test          install what the tests need, check format, lints and purity, run every test
   lint          format, clippy and purity only
-  docs          write the documents that are generated (docs/CONFIG.md)
+  docs          write the documents that are generated (docs/CONFIG.md, docs/EVENTS.md)
   fetch-nats    find or fetch nats-server and print where it is
   help          this text";
 
@@ -48,13 +49,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// The table of variables comes from the declarations that the services parse with.
+/// The table of variables comes from the declarations that the services parse with, the events from the catalogue.
 fn docs() -> Result<(), String> {
     let mut command = step::cargo(["run", "--quiet", "-p", "throughline", "--", "variables"]);
     let output = command.output().map_err(|error| format!("cargo did not start: {error}"))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
-    std::fs::write(step::root().join("docs/CONFIG.md"), output.stdout)
-        .map_err(|error| format!("docs/CONFIG.md: {error}"))
+    write("docs/CONFIG.md", &output.stdout)?;
+    write("docs/EVENTS.md", events::document()?.as_bytes())
+}
+
+fn write(path: &str, text: &[u8]) -> Result<(), String> {
+    std::fs::write(step::root().join(path), text).map_err(|error| format!("{path}: {error}"))
 }

@@ -9,9 +9,9 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// The text above the file's own test module.
+    /// The text above the file's own test module. One that is a file besides is only named, and cuts nothing off.
     pub(crate) fn product(&self) -> &str {
-        self.text.split("#[cfg(test)]").next().unwrap_or_default()
+        self.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
     }
 
     /// Lines of the product with their numbers, without comments.

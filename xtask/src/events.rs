@@ -1,0 +1,116 @@
+//! `docs/EVENTS.md`, made from the built-in catalogue.
+
+use std::fmt::Write as _;
+
+use domain::StreamId;
+use domain::catalogue::{Catalogue, Delivery, EventType};
+use serde_json::Value;
+
+const HEAD: &str = "\
+# Events
+
+Every event type of the built-in catalogue, by category.
+This document is generated (`cargo xtask docs`) from `shared/catalogue`; a test compares the two.
+
+- The *type* is what publishers name and what `ce-type` holds; the *wire name* is what clients see.
+- A wire name in parentheses is used on channels of that kind alone.
+- The *channels* are filled from the data; `?` stands behind a field that may be missing, and then the channel is left out.
+- *Delivery* is `durable` (stored and replayed), `critical` (stored in CRISIS, given first) or `ephemeral` (sent to who is there, never stored).
+- *Published by* names the roles that need no claim; `closed` is a decision of the platform, which nobody publishes.
+- A field in italics may be left out; `timestamp` is added to every event that has none.
+- An operator's folder (`CATALOGUE_DIR`) adds types, channels and events of the same form, and changes none of these.
+
+";
+
+pub(crate) fn document() -> Result<String, String> {
+    let catalogue = Catalogue::builtin().map_err(|mistakes| mistakes.to_string())?;
+    Ok(write(&catalogue))
+}
+
+fn write(catalogue: &Catalogue) -> String {
+    let mut text = HEAD.to_owned();
+    let mut category = "";
+    for event in catalogue.events() {
+        if event.category().as_str() != category {
+            category = event.category().as_str();
+            let stream = StreamId::of_category(category).map_or("stored nowhere", StreamId::name);
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "## {category} ({stream})\n");
+        }
+        section(&mut text, event);
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+fn section(text: &mut String, event: &EventType) {
+    let delivery = match event.delivery {
+        Delivery::Critical => "critical",
+        Delivery::Durable => "durable",
+        Delivery::Ephemeral => "ephemeral",
+    };
+    let channels = list(event.channel_templates().map(|name| format!("`{name}`")));
+    let lines = [
+        format!("### `{}`\n", event.name),
+        format!("{}\n", event.summary),
+        format!("- Wire name: {}", wire_names(event)),
+        format!("- Channels: {}", channels.unwrap_or_else(|| "those of its audience".to_owned())),
+        format!("- Subject: `{}`", subject(event)),
+        format!("- Delivery: {delivery}, version {}", event.version),
+        format!("- Published by: {}", publishers(event)),
+        format!("- Fields: {}\n", fields(event.schema())),
+    ];
+    for line in lines {
+        let _ = writeln!(text, "{line}");
+    }
+}
+
+/// With the entity as it is declared; its values are encoded where they are no token.
+fn subject(event: &EventType) -> String {
+    let root = if event.stream.is_some() { "events" } else { "live" };
+    let (category, name) = (event.category(), event.subject_name());
+    format!("{root}.<tenant>.{category}.{}.{name}", event.entity_template())
+}
+
+fn wire_names(event: &EventType) -> String {
+    let others = event.wire.by_kind().map(|(kind, name)| format!(", `{name}` (`{kind}:…`)"));
+    format!("`{}`{}", event.wire.default_name(), others.collect::<String>())
+}
+
+fn publishers(event: &EventType) -> String {
+    if event.closed {
+        return "closed".to_owned();
+    }
+    let roles = event.publishers.iter().map(|role| role.name().to_owned());
+    list(roles).unwrap_or_else(|| "a `publish` claim alone".to_owned())
+}
+
+fn fields(schema: &Value) -> String {
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    let fields = fields.filter(|(name, _)| *name != "timestamp").map(|(name, _)| {
+        if required.contains(&name.as_str()) { format!("`{name}`") } else { format!("*`{name}`*") }
+    });
+    list(fields).unwrap_or_else(|| "none".to_owned())
+}
+
+fn list(items: impl Iterator<Item = String>) -> Option<String> {
+    let items: Vec<String> = items.collect();
+    (!items.is_empty()).then(|| items.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_of_events_is_what_the_catalogue_says() {
+        let written = std::fs::read_to_string(crate::step::root().join("docs/EVENTS.md")).unwrap();
+        assert!(
+            written == document().unwrap(),
+            "docs/EVENTS.md is out of date: run `cargo xtask docs`"
+        );
+    }
+}
