@@ -92,9 +92,9 @@ async fn from(edge: &Shared, tenant: &Tenant, asked: &Asked) -> Result<From, Pro
         (Some(after), None, None) => Ok(From::After(cursor(edge, tenant, after).await?)),
         (None, Some(before), None) => Ok(From::Before(cursor(edge, tenant, before).await?)),
         (None, None, Some(at)) => {
-            let time = parse_rfc3339(at).ok_or_else(|| {
-                problems::bad_request("bad_query", "`at` is a time such as 2026-01-02T03:04:05Z.")
-            })?;
+            let Some(time) = parse_rfc3339(at) else {
+                return Ok(From::After(cursor(edge, tenant, at).await?));
+            };
             let millis = (time.unix_timestamp_nanos() / 1_000_000) as i64;
             let answer = edge.library.at(tenant, millis).await;
             let answer = answer.map_err(|error| problems::library(&error))?;

@@ -132,6 +132,13 @@ pub fn origin_of(quarantined: &str) -> Option<&str> {
     quarantined.strip_prefix("quarantine.")?.split('.').nth(1)
 }
 
+/// Where an event of this subject is handed in for the write side to admit.
+pub fn publication(subject: &Subject) -> String {
+    let address = subject.address();
+    let (tenant, category, entity) = (address.tenant(), address.category(), address.entity());
+    format!("publish.{tenant}.{category}.{entity}.{}", subject.name())
+}
+
 /// Where a team hears which of its publications were refused.
 pub fn rejected_notice(tenant: &Tenant) -> String {
     format!("publish.{tenant}.rejected")
