@@ -8,7 +8,7 @@ WORKDIR /all
 COPY . .
 RUN find . -type f \( -name '*.toml' -o -name Cargo.lock -o -name main.rs -o -name lib.rs \) \
       -exec install -D -m 644 '{}' '/skeleton/{}' ';' \
-    && find /skeleton -name '*.rs' -exec sh -c 'echo "fn main() {}" >"$1"' sh '{}' ';' \
+    && find /skeleton -name '*.rs' -exec sh -c 'echo "fn main() { }" >"$1"' sh '{}' ';' \
     && find /skeleton -path '*/catalogue/*' -delete
 
 FROM rust:1.95-bookworm AS build
