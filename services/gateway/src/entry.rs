@@ -78,9 +78,12 @@ impl Entry {
     }
 
     /// The wire's frame of a variant without its cursor; encoded by the first who needs it.
-    pub(crate) fn body(&self, variant: usize, wire: Wire) -> &Bytes {
+    pub(crate) fn body(&self, variant: usize, wire: Wire) -> Bytes {
         let variant = &self.variants[variant];
-        variant.bodies[wire.index()].get_or_init(|| wire.body(self, variant))
+        match wire.index() {
+            Some(kept) => variant.bodies[kept].get_or_init(|| wire.body(self, variant)).clone(),
+            None => wire.body(self, variant),
+        }
     }
 
     /// What it costs to keep, roughly.

@@ -1,78 +1,37 @@
-//! `GET /sse`: the session as server-sent events. The response body is pulled by the HTTP server, so a client that does
-//! not read holds nothing but its position.
+//! The session as server-sent events, in plain SSE and as a tRPC subscription. The response body is pulled by the HTTP
+//! server, so a client that does not read holds nothing but its position.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use domain::cursor::Cursor;
 use domain::{Channel, Identity};
 use futures_util::stream::unfold;
-use runtime::auth::{Admitted, Credentials};
-use runtime::clock;
-use runtime::http::Peer;
-use runtime::ids;
-use serde::Deserialize;
-use serde_json::json;
+use runtime::auth::Admitted;
+use runtime::{clock, ids};
 use tokio::time::{Instant, sleep_until};
 
-use crate::devices::Device;
-use crate::edge::{Edge, Opening, Refused, Shared, TOO_MANY_CHANNELS, UNAVAILABLE};
+use crate::edge::{Edge, Opening};
 use crate::line::{Line, Step};
-use crate::problems;
-use crate::session::{Session, Start};
-use crate::wires::{Wire, sse};
+use crate::session::Session;
+
+mod dialect;
+mod sse;
+mod trpc;
+
+use dialect::Dialect;
+pub(crate) use sse::open;
+pub(crate) use trpc::subscribe;
 
 /// Proxies give an idle response up after a minute or so.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
-/// How long a client waits before it reconnects.
-const RETRY_MS: u64 = 2_000;
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
-    channels: Option<String>,
-    after: Option<String>,
-    device: Option<String>,
-    #[serde(rename = "lastEventId")]
-    last_event_id: Option<String>,
-}
-
-pub(crate) async fn open(
-    State(edge): State<Edge>,
-    Extension(peer): Extension<Peer>,
-    Query(asked): Query<Asked>,
-    request: Request,
-) -> Result<Response, Response> {
-    let credentials = Credentials::of(request.headers(), request.uri().query());
-    let admitted = edge.auth.authenticate(&credentials).await.map_err(|e| e.into_response())?;
-    peer.authenticated();
-    if edge.drain.is_cancelled() {
-        return Err(problems::refused(UNAVAILABLE).into_response());
-    }
-    let after = last_event_id(request.headers()).or(asked.last_event_id).or(asked.after);
-    let identity = Arc::new(admitted.identity.clone());
-    let pid = ids::unguessable();
-    let channels = channels(&edge, &identity, asked.channels.as_deref(), &pid)
-        .map_err(|refused| problems::refused(refused).into_response())?;
-    let device = Device {
-        tenant: identity.tenant.clone(),
-        user: identity.user.to_string(),
-        name: asked.device.clone().unwrap_or_else(ids::unguessable),
-    };
-    let opening =
-        opening(&edge, &device, asked.device.is_some(), &channels, after.as_deref()).await;
-    let opening = opening.map_err(|refused| problems::refused(refused).into_response())?;
-    let stream = EventStream::begin(edge, admitted, identity, &device, &channels, &opening);
-    Ok(response(stream))
-}
 
 fn response(stream: EventStream) -> Response {
     let body = unfold(stream, |mut stream| async move {
@@ -87,60 +46,12 @@ fn response(stream: EventStream) -> Response {
     (StatusCode::OK, headers, Body::from_stream(body)).into_response()
 }
 
-/// The header that an `EventSource` sends when it reconnects wins over what stands in its address.
-fn last_event_id(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("last-event-id")?.to_str().ok()?;
-    (!value.is_empty()).then(|| value.to_owned())
-}
-
-/// The channels asked for and those that everyone like this client is in. One refused refuses the request.
-fn channels(
-    edge: &Shared,
-    identity: &Identity,
-    asked: Option<&str>,
-    pid: &str,
-) -> Result<Vec<Channel>, Refused> {
-    let mut channels = Vec::new();
-    for name in asked.unwrap_or_default().split(',').filter(|name| !name.is_empty()) {
-        channels.push(edge.authorise(identity, name.trim())?);
-    }
-    let own = edge.catalogue.auto_join(identity, pid);
-    channels.extend(own.into_iter().filter(|channel| channel.kind() != "connection"));
-    channels.sort_unstable();
-    channels.dedup();
-    if channels.len() > edge.limits.channels { Err(TOO_MANY_CHANNELS) } else { Ok(channels) }
-}
-
-/// An explicit position wins over what the device acknowledged.
-async fn opening(
-    edge: &Shared,
-    device: &Device,
-    is_named: bool,
-    channels: &[Channel],
-    after: Option<&str>,
-) -> Result<Opening, Refused> {
-    if let Some(after) = after {
-        return edge.opening(&device.tenant, after).await;
-    }
-    if !is_named {
-        return Ok(Opening::NOW);
-    }
-    let position = edge.hub.with_tail(|tail| *tail.head());
-    let now = Cursor { position, ..Cursor::default() };
-    let acknowledged = edge.devices.resume(device, channels).await.map_err(|_| UNAVAILABLE)?;
-    let Some(cursor) = acknowledged else {
-        // From now on the device is known, so that it misses nothing that comes before its first acknowledgement.
-        edge.devices.begin(device, channels, &now).await.map_err(|_| UNAVAILABLE)?;
-        return Ok(Opening { start: Start::After(now), gap: None });
-    };
-    edge.opening_at(cursor).await
-}
-
 struct EventStream {
     edge: Edge,
     admitted: Admitted,
     identity: Arc<Identity>,
     line: Line,
+    dialect: Dialect,
     first: Option<Bytes>,
     checked: u64,
     comment_at: Instant,
@@ -153,19 +64,29 @@ impl EventStream {
     fn begin(
         edge: Edge,
         admitted: Admitted,
-        identity: Arc<Identity>,
-        device: &Device,
+        dialect: Dialect,
+        device: &str,
         channels: &[Channel],
         opening: &Opening,
     ) -> Self {
-        let tenant = identity.tenant.clone();
-        let mut line = Line::open(&edge.hub, &edge.library, Wire::Sse, tenant, &opening.start);
+        let identity = Arc::new(admitted.identity.clone());
+        let (tenant, wire) = (identity.tenant.clone(), dialect.wire());
+        let mut line = Line::open(&edge.hub, &edge.library, wire, tenant, &opening.start);
         let floor = edge.hub.with_tail(|tail| Session::floor_of(&opening.start, tail));
         for channel in channels {
             line.join_above(channel, floor);
         }
         edge.meters.event_streams.inc();
-        let first = greeting(&edge, &identity, device, channels, opening, &line);
+        let mut first = vec![dialect.greeting(&identity, device, channels, opening)];
+        if let Some(reason) = opening.gap {
+            edge.meters.gaps.inc();
+            first.push(dialect.gap(channels, reason));
+        }
+        if !opening.recovers() {
+            // From here on, also when the connection is cut before the first event.
+            first.push(dialect.position(&line.cursor()));
+        }
+        let first = join(first);
         let checked = edge.checks.load(Ordering::Acquire);
         let now = Instant::now();
         Self {
@@ -173,6 +94,7 @@ impl EventStream {
             admitted,
             identity,
             line,
+            dialect,
             first: Some(first),
             checked,
             comment_at: now + COMMENT_EVERY,
@@ -222,7 +144,10 @@ impl EventStream {
             }
             Step::Gap { channels, reason } => {
                 self.line.poke();
-                Some(gap(&self.edge, &self.line, &channels, reason.name()))
+                self.edge.meters.gaps.inc();
+                let all = || self.line.session().channels().cloned().collect();
+                let channels = if channels.is_empty() { all() } else { channels };
+                Some(self.dialect.gap(&channels, reason))
             }
         }
     }
@@ -238,9 +163,9 @@ impl EventStream {
         let has_moved = self.told != Some(cursor);
         self.spoke();
         if has_moved && self.line.session().is_live() {
-            sse::position(&self.line.cursor())
+            self.dialect.position(&self.line.cursor())
         } else {
-            Bytes::from_static(sse::COMMENT)
+            self.dialect.keep_alive()
         }
     }
 
@@ -285,46 +210,6 @@ impl Drop for EventStream {
     fn drop(&mut self) {
         self.edge.meters.event_streams.dec();
     }
-}
-
-fn greeting(
-    edge: &Shared,
-    identity: &Identity,
-    device: &Device,
-    channels: &[Channel],
-    opening: &Opening,
-    line: &Line,
-) -> Bytes {
-    let names: Vec<_> = channels.iter().map(Channel::as_str).collect();
-    let ready = json!({
-        "userId": &*identity.user,
-        "tenant": identity.tenant.as_str(),
-        "device": device.name,
-        "channels": names,
-        "recovered": opening.recovers(),
-    });
-    let mut frames = vec![sse::retry(RETRY_MS), sse::message("ready", &ready)];
-    if let Some(reason) = opening.gap {
-        frames.push(gap(edge, line, channels, reason.name()));
-    }
-    if !opening.recovers() {
-        // From here on, also when the connection is cut before the first event.
-        frames.push(sse::position(&line.cursor()));
-    }
-    join(frames)
-}
-
-fn gap(edge: &Shared, line: &Line, channels: &[Channel], reason: &str) -> Bytes {
-    edge.meters.gaps.inc();
-    let all: Vec<Channel>;
-    let channels = if channels.is_empty() {
-        all = line.session().channels().cloned().collect();
-        &all
-    } else {
-        channels
-    };
-    let names: Vec<_> = channels.iter().map(Channel::as_str).collect();
-    sse::message("gap", &json!({ "channels": names, "reason": reason }))
 }
 
 fn join(mut frames: Vec<Bytes>) -> Bytes {

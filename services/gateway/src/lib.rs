@@ -163,6 +163,8 @@ fn routes(edge: Edge) -> Router {
     Router::new()
         .route("/ws", get(socket::upgrade))
         .route("/sse", get(event_stream::open))
+        .route("/api/trpc/callLog.onCallEvent", get(event_stream::subscribe))
+        .route("/api/trpc/call.onCallEvent", get(event_stream::subscribe))
         .route("/v1/history", get(history::page))
         .route("/v1/acks", post(admin::acknowledge))
         .route("/v1/revocations", post(admin::revoke))

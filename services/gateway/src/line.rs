@@ -196,11 +196,18 @@ impl<'a> Batch<'a> {
 
 impl Sink for Batch<'_> {
     fn deliver(&mut self, delivery: Delivery<'_>) {
+        let (entry, variant) = match &delivery {
+            Delivery::Shared { slot, variant } => (&*slot.entry, *variant),
+            Delivery::Own { entry, variant, .. } => (*entry, *variant),
+        };
+        if !self.wire.carries(&entry.variants()[variant]) {
+            return;
+        }
         let frame = match delivery {
             Delivery::Shared { slot, variant } => slot.shared_frame(variant, self.wire, self.keys),
             Delivery::Own { entry, variant, cursor } => {
                 let cursor = self.keys.encode(&self.tenant, &cursor);
-                self.wire.finish(entry.body(variant, self.wire), &cursor)
+                self.wire.finish(&entry.body(variant, self.wire), &cursor)
             }
         };
         self.bytes += frame.len();

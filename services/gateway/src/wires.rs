@@ -6,21 +6,33 @@ use bytes::Bytes;
 use crate::entry::{Entry, Variant};
 
 pub(crate) mod sse;
+pub(crate) mod trpc;
 pub(crate) mod websocket;
 pub(crate) mod websocket_frame;
 
-/// How many wires encode events.
+/// How many wires have frames that are kept for others.
 pub(crate) const COUNT: usize = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wire {
     WebSocket,
     Sse,
+    Trpc(trpc::Mode),
 }
 
 impl Wire {
-    pub(crate) const fn index(self) -> usize {
-        self as usize
+    /// The place of its frames among those that are kept; the frames of a rare wire are made anew each time.
+    pub(crate) const fn index(self) -> Option<usize> {
+        match self {
+            Self::WebSocket => Some(0),
+            Self::Sse => Some(1),
+            Self::Trpc(_) => None,
+        }
+    }
+
+    /// Whether its clients know the event at all.
+    pub(crate) fn carries(self, variant: &Variant) -> bool {
+        !matches!(self, Self::Trpc(_)) || trpc::carries(variant)
     }
 
     /// An event's frame up to where its cursor goes, shared by every connection of the wire.
@@ -28,6 +40,7 @@ impl Wire {
         match self {
             Self::WebSocket => websocket::event_body(entry, variant),
             Self::Sse => sse::event_body(entry, variant),
+            Self::Trpc(mode) => trpc::event_body(mode, entry, variant),
         }
     }
 
@@ -36,6 +49,7 @@ impl Wire {
         match self {
             Self::WebSocket => websocket::finish_event(body, cursor),
             Self::Sse => sse::finish_event(body, cursor),
+            Self::Trpc(mode) => trpc::finish_event(mode, body, cursor),
         }
     }
 }

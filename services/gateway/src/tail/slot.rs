@@ -29,8 +29,11 @@ impl Slot {
         let make = || {
             let cursor = Cursor { position: self.after, ..Cursor::default() };
             let text = keys.encode(&self.entry.envelope.tenant, &cursor);
-            wire.finish(self.entry.body(variant, wire), &text)
+            wire.finish(&self.entry.body(variant, wire), &text)
         };
-        self.frames[variant][wire.index()].get_or_init(make).clone()
+        match wire.index() {
+            Some(kept) => self.frames[variant][kept].get_or_init(make).clone(),
+            None => make(),
+        }
     }
 }

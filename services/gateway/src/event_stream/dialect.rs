@@ -1,0 +1,75 @@
+//! What differs between plain SSE and a tRPC subscription, besides the events themselves.
+
+use bytes::Bytes;
+use domain::{Channel, Identity};
+use serde_json::{Value, json};
+
+use crate::edge::Opening;
+use crate::line::GapReason;
+use crate::wires::{Wire, sse, trpc};
+
+/// How long an `EventSource` waits before it reconnects.
+const RETRY_MS: u64 = 2_000;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Dialect {
+    Sse,
+    Trpc(trpc::Mode),
+}
+
+impl Dialect {
+    pub(super) const fn wire(self) -> Wire {
+        match self {
+            Self::Sse => Wire::Sse,
+            Self::Trpc(mode) => Wire::Trpc(mode),
+        }
+    }
+
+    pub(super) fn greeting(
+        self,
+        identity: &Identity,
+        device: &str,
+        channels: &[Channel],
+        opening: &Opening,
+    ) -> Bytes {
+        if let Self::Trpc(_) = self {
+            return trpc::connected();
+        }
+        let ready = json!({
+            "userId": &*identity.user,
+            "tenant": identity.tenant.as_str(),
+            "device": device,
+            "channels": names(channels),
+            "recovered": opening.recovers(),
+        });
+        let greeting = [sse::retry(RETRY_MS), sse::message("ready", &ready)];
+        greeting.concat().into()
+    }
+
+    pub(super) fn gap(self, channels: &[Channel], reason: GapReason) -> Bytes {
+        let gap = json!({ "channels": names(channels), "reason": reason.name() });
+        match self {
+            Self::Sse => sse::message("gap", &gap),
+            Self::Trpc(mode) => trpc::gap(mode, &gap),
+        }
+    }
+
+    /// Moves the client's position without an event.
+    pub(super) fn position(self, cursor: &str) -> Bytes {
+        match self {
+            Self::Sse => sse::position(cursor),
+            Self::Trpc(_) => trpc::position(cursor),
+        }
+    }
+
+    pub(super) fn keep_alive(self) -> Bytes {
+        match self {
+            Self::Sse => Bytes::from_static(sse::COMMENT),
+            Self::Trpc(_) => Bytes::from_static(trpc::PING),
+        }
+    }
+}
+
+fn names(channels: &[Channel]) -> Value {
+    channels.iter().map(Channel::as_str).collect()
+}
