@@ -5,13 +5,13 @@ use axum::body::Bytes as Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use domain::replay::quarantine::ListRequest;
+use domain::replay::quarantine::{ItemRequest, ListRequest};
 use domain::replay::{question, refusal};
 use domain::{Identity, Role};
 use runtime::auth::{Credentials, Revocation, Revoked};
 use runtime::clock;
 use runtime::http::Problem;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::devices::Device;
@@ -116,12 +116,9 @@ pub(crate) async fn quarantine(
     uri: Uri,
     Query(asked): Query<AskedItems>,
 ) -> Result<Response, Response> {
-    let identity = admin(&edge, &headers, &uri).await?;
     let AskedItems { limit, after, origin } = asked;
     let asked = ListRequest { limit: limit.unwrap_or(ITEMS).min(MOST_ITEMS), after, origin };
-    let answer: Result<Value, _> =
-        edge.library.ask(&identity.tenant, question::QUARANTINE_LIST, &asked).await;
-    Ok(passed_on(answer))
+    ask(&edge, &headers, &uri, question::QUARANTINE_LIST, &asked).await
 }
 
 /// `GET /v1/quarantine/{id}`, with the payload.
@@ -131,11 +128,7 @@ pub(crate) async fn quarantined(
     uri: Uri,
     Path(id): Path<String>,
 ) -> Result<Response, Response> {
-    let identity = admin(&edge, &headers, &uri).await?;
-    let asked = json!({ "id": id });
-    let answer: Result<Value, _> =
-        edge.library.ask(&identity.tenant, question::QUARANTINE_SHOW, &asked).await;
-    Ok(passed_on(answer))
+    ask(&edge, &headers, &uri, question::QUARANTINE_SHOW, &ItemRequest { id }).await
 }
 
 /// `POST /v1/quarantine/{id}/redrive`.
@@ -145,10 +138,19 @@ pub(crate) async fn redrive(
     uri: Uri,
     Path(id): Path<String>,
 ) -> Result<Response, Response> {
-    let identity = admin(&edge, &headers, &uri).await?;
-    let asked = json!({ "id": id });
-    let answer: Result<Value, _> =
-        edge.library.ask(&identity.tenant, question::QUARANTINE_REDRIVE, &asked).await;
+    ask(&edge, &headers, &uri, question::QUARANTINE_REDRIVE, &ItemRequest { id }).await
+}
+
+/// An admin's question to the read side, and its answer as it comes.
+async fn ask(
+    edge: &Shared,
+    headers: &HeaderMap,
+    uri: &Uri,
+    question: &str,
+    asked: &(impl Serialize + Sync),
+) -> Result<Response, Response> {
+    let identity = admin(edge, headers, uri).await?;
+    let answer: Result<Value, _> = edge.library.ask(&identity.tenant, question, asked).await;
     Ok(passed_on(answer))
 }
 

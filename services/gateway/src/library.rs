@@ -181,7 +181,7 @@ impl Library {
             let sequences = std::mem::take(&mut unknown[stream.index()]);
             if !sequences.is_empty() {
                 let batch = self.fetch(stream, sequences.clone());
-                cache.expect(stream.index() as u8, &sequences, &batch);
+                cache.announce(stream.index() as u8, &sequences, &batch);
                 batches.push(batch);
             }
         }

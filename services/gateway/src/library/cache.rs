@@ -45,7 +45,7 @@ impl Cache {
         }
     }
 
-    pub(super) fn expect(&mut self, stream: u8, sequences: &[u64], batch: &Batch) {
+    pub(super) fn announce(&mut self, stream: u8, sequences: &[u64], batch: &Batch) {
         for &sequence in sequences {
             self.cells.insert((stream, sequence), Cell::Coming(batch.clone()));
         }
