@@ -9,8 +9,8 @@ use runtime::auth;
 use runtime::config::{
     AUTH_TIMEOUT_MS, CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, HEARTBEAT_MS, LAG_TIMEOUT_MS, LISTEN,
     MAX_CHANNELS, MAX_MESSAGE_BYTES, MESSAGES_PER_SECOND, Mistakes, OPS_LISTEN, PAGE_CACHE_BYTES,
-    PLATFORM_KEY, PLATFORM_KEY_PREVIOUS, Reader, SEND_LOWAT_BYTES, SHUTDOWN_GRACE_MS, Strings,
-    TAIL_BYTES, TAIL_WARM_EVENTS,
+    PLATFORM_KEY, PLATFORM_KEY_PREVIOUS, Reader, SEND_LOWAT_BYTES, SHUTDOWN_GRACE_MS,
+    SOCKETIO_REPLAY_DELAY_MS, Strings, TAIL_BYTES, TAIL_WARM_EVENTS,
 };
 use runtime::http::ServeOptions;
 use runtime::nats::NatsConfig;
@@ -50,6 +50,8 @@ pub struct Limits {
     pub heartbeat: Duration,
     pub lag: Duration,
     pub authenticate_within: Duration,
+    /// Before events follow a Socket.IO client's silent CONNECT.
+    pub replay_delay: Duration,
     pub message_bytes: usize,
     pub channels: usize,
     pub messages_per_second: u32,
@@ -103,6 +105,7 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         heartbeat: reader.milliseconds(&HEARTBEAT_MS),
         lag: reader.milliseconds(&LAG_TIMEOUT_MS),
         authenticate_within: reader.milliseconds(&AUTH_TIMEOUT_MS),
+        replay_delay: reader.milliseconds(&SOCKETIO_REPLAY_DELAY_MS),
         message_bytes: reader.bytes(&MAX_MESSAGE_BYTES),
         channels: reader.number(&MAX_CHANNELS),
         messages_per_second: reader.number(&MESSAGES_PER_SECOND),

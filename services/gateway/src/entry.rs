@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use domain::catalogue::Catalogue;
+use domain::catalogue::{Catalogue, WireForm};
 use domain::position::{StreamPosition, fingerprint};
 use domain::{Channel, Envelope, StreamId};
 
@@ -30,6 +30,8 @@ pub(crate) struct Entry {
     /// `None` for an ephemeral event, which stands nowhere.
     pub place: Option<Place>,
     pub envelope: Envelope,
+    /// How its data becomes a wire's arguments.
+    pub form: WireForm,
     /// One per wire name: a call's change is `call_update` to `calls` and `call_data` to `call:{sid}`.
     variants: Box<[Variant]>,
 }
@@ -65,7 +67,8 @@ impl Entry {
             channels: channels.into(),
             bodies: Default::default(),
         });
-        Arc::new(Self { place, envelope, variants: variants.collect() })
+        let form = event_type.map(|event_type| event_type.form.clone()).unwrap_or_default();
+        Arc::new(Self { place, envelope, form, variants: variants.collect() })
     }
 
     pub(crate) fn variants(&self) -> &[Variant] {

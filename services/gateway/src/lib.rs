@@ -39,6 +39,7 @@ mod registry;
 mod revocations;
 mod session;
 mod socket;
+pub mod socketio;
 mod tail;
 mod throttle;
 mod wires;
@@ -171,5 +172,6 @@ fn routes(edge: Edge) -> Router {
         .route("/v1/quarantine", get(admin::quarantine))
         .route("/v1/quarantine/{id}", get(admin::quarantined))
         .route("/v1/quarantine/{id}/redrive", post(admin::redrive))
-        .with_state(edge)
+        .with_state(edge.clone())
+        .merge(socketio::platform(&edge))
 }

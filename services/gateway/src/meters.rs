@@ -8,6 +8,7 @@ use runtime::metrics::metrics::gauge::Gauge;
 pub(crate) struct Meters {
     pub websockets: Gauge,
     pub event_streams: Gauge,
+    pub socketio: Gauge,
     pub frames: Counter,
     pub writes: Counter,
     pub gaps: Counter,
@@ -20,6 +21,7 @@ impl Meters {
         Self {
             websockets: metrics.gauge("gateway_websockets", "Open WebSockets."),
             event_streams: metrics.gauge("gateway_event_streams", "Open SSE responses."),
+            socketio: metrics.gauge("gateway_socketio", "Open Socket.IO connections."),
             frames: metrics.counter("gateway_frames", "Event frames handed to sockets."),
             writes: metrics.counter("gateway_writes", "Writes that carried event frames."),
             gaps: metrics.counter("gateway_gaps", "Gaps that clients were told of."),

@@ -16,7 +16,7 @@ use crate::member::Brought;
 
 mod connection;
 mod ending;
-mod io;
+pub(crate) mod io;
 mod opening;
 mod requests;
 
@@ -51,6 +51,11 @@ pub(crate) async fn upgrade(
         };
         Box::pin(Connection::run(edge, socket, peer, credentials, brought)).await;
     });
+    switching_protocols(accept)
+}
+
+/// The answer to an upgrade, with what [`accept_key`] found.
+pub(crate) fn switching_protocols(accept: HeaderValue) -> Response {
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let headers = response.headers_mut();
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -59,7 +64,7 @@ pub(crate) async fn upgrade(
     response
 }
 
-fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
     let is = |name, value: &str| {
         let text =
             headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok()).unwrap_or_default();

@@ -29,7 +29,7 @@ trait Tls: AsyncRead + AsyncWrite + Send + Sync {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync> Tls for T {}
 
-pub(super) struct Socket {
+pub(crate) struct Socket {
     stream: Stream,
     pub reader: Reader,
     outbox: VecDeque<Bytes>,
@@ -39,7 +39,7 @@ pub(super) struct Socket {
 }
 
 /// What [`Socket::drive`] came back with.
-pub(super) enum Happened {
+pub(crate) enum Happened {
     /// Bytes came in.
     Read,
     /// The outbox made progress.
@@ -49,7 +49,7 @@ pub(super) enum Happened {
 }
 
 impl Socket {
-    pub(super) fn new(raw: RawStream) -> Self {
+    pub(crate) fn new(raw: RawStream) -> Self {
         let (stream, read) = match raw {
             RawStream::Plain(stream, read) => (Stream::Plain(stream), read),
             RawStream::Tls(stream, read) => (Stream::Tls(Pin::from(stream as Box<dyn Tls>)), read),
@@ -59,28 +59,28 @@ impl Socket {
         Self { stream, reader, outbox: VecDeque::new(), queued: 0, unflushed: false }
     }
 
-    pub(super) fn send(&mut self, frame: Bytes) {
+    pub(crate) fn send(&mut self, frame: Bytes) {
         self.queued += frame.len();
         self.outbox.push_back(frame);
     }
 
-    pub(super) fn send_all(&mut self, frames: &mut Vec<Bytes>) {
+    pub(crate) fn send_all(&mut self, frames: &mut Vec<Bytes>) {
         for frame in frames.drain(..) {
             self.send(frame);
         }
     }
 
-    pub(super) fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         self.outbox.is_empty() && !self.unflushed
     }
 
     /// Writes what is queued and reads what has come, whichever the socket is ready for; safe to drop while waiting.
-    pub(super) async fn drive(&mut self) -> io::Result<Happened> {
+    pub(crate) async fn drive(&mut self) -> io::Result<Happened> {
         poll_fn(|cx| self.poll_drive(cx)).await
     }
 
     /// Writes everything that is queued.
-    pub(super) async fn flush(&mut self) -> io::Result<()> {
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|cx| {
             while !self.is_drained() {
                 ready!(self.poll_write(cx))?;

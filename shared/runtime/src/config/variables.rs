@@ -86,6 +86,7 @@ variables! {
     PAGE_CACHE_BYTES: Fallback::Is("67108864"), false, "Memory for older events that returning clients have asked for.";
     HEARTBEAT_MS: Fallback::Is("25000"), false, "How often an idle WebSocket is pinged.";
     LAG_TIMEOUT_MS: Fallback::Is("60000"), false, "How long a socket may accept nothing before it is closed with the advice to resume.";
+    SOCKETIO_REPLAY_DELAY_MS: Fallback::Is("250"), false, "How long a Socket.IO client that says nothing has to put its listeners on before events follow.";
     AUTH_TIMEOUT_MS: Fallback::Is("10000"), false, "How long a WebSocket may take to say who it is.";
     MAX_MESSAGE_BYTES: Fallback::Is("65536"), false, "The longest message of a client.";
     MAX_CHANNELS: Fallback::Is("200"), false, "Channels that a connection may be in.";

@@ -1,0 +1,27 @@
+//! Why a session ends, in the words of Socket.IO. In every case the client sees its transport close and reconnects:
+//! a server that sent a namespace's DISCONNECT would keep it away.
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Closing {
+    TransportError,
+    TransportClose,
+    ForcedClose,
+    PingTimeout,
+    ParseError,
+    ServerShuttingDown,
+    ForcedServerClose,
+}
+
+impl Closing {
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::TransportError => "transport error",
+            Self::TransportClose => "transport close",
+            Self::ForcedClose => "forced close",
+            Self::PingTimeout => "ping timeout",
+            Self::ParseError => "parse error",
+            Self::ServerShuttingDown => "server shutting down",
+            Self::ForcedServerClose => "forced server close",
+        }
+    }
+}

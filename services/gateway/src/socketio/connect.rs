@@ -1,0 +1,191 @@
+//! A client's way into the namespace: its credential, the session that it comes back to, what it is told first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use domain::Channel;
+use runtime::auth::{Admitted, AuthError};
+use runtime::ids;
+use serde_json::{Value, json};
+use sha1::{Digest as _, Sha1};
+use tokio::time::{Instant, timeout};
+
+use super::platform::{Hold, Platform, closing};
+use super::{Closing, Outbox};
+use crate::edge::Refused;
+use crate::line::{GapReason, Line, Step};
+use crate::member::{Brought, Member, Opened};
+use crate::throttle::Verdict;
+use crate::wires::Wire;
+use crate::wires::socketio::MAIN;
+
+/// How long it may take to see whether a session can be recovered. Then the client tries again.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+const LONGEST_DEVICE: usize = 200;
+
+const BAD_DEVICE: Refused =
+    Refused::new("bad_device", "The name of a device has at most 200 characters.");
+
+/// A session that its client cannot go on with.
+struct Broken {
+    channels: Vec<Channel>,
+    reason: GapReason,
+}
+
+impl Platform {
+    /// Lets a client in or says why not. A fault that will pass closes the transport, and the client comes again.
+    pub(super) async fn let_in(
+        &mut self,
+        auth: &Value,
+        outbox: &mut Outbox,
+    ) -> Result<bool, Closing> {
+        if self.throttle.take() != Verdict::Accept {
+            return Err(Closing::ForcedServerClose);
+        }
+        let field = |name| auth.get(name).and_then(Value::as_str).map(str::to_owned);
+        let credentials =
+            self.handshake.credentials.clone().with_token(field("token").unwrap_or_default());
+        let admitted = match self.edge.auth.authenticate(&credentials).await {
+            Ok(admitted) => admitted,
+            Err(AuthError::Unavailable) => return Err(Closing::ForcedServerClose),
+            Err(error) => {
+                let code = json!({ "code": error.code() });
+                outbox.refuse(MAIN, error.seed_message(), Some(&code));
+                return Ok(false);
+            }
+        };
+        let brought =
+            Brought { client_id: field("pid"), cursor: field("offset"), device: field("device") };
+        if brought.device.as_ref().is_some_and(|name| name.len() > LONGEST_DEVICE) {
+            outbox.refuse(MAIN, BAD_DEVICE.message, Some(&json!({ "code": BAD_DEVICE.code })));
+            return Ok(false);
+        }
+        self.handshake.peer.authenticated();
+        self.open(admitted, brought, outbox).await?;
+        Ok(true)
+    }
+
+    async fn open(
+        &mut self,
+        admitted: Admitted,
+        brought: Brought,
+        outbox: &mut Outbox,
+    ) -> Result<(), Closing> {
+        let mut opened = self.open_member(admitted.clone(), &brought).await?;
+        let mut first = opened.member.line.cursor();
+        let mut frames = Vec::new();
+        let broken = if opened.is_reconnect { look(&mut opened, &mut frames).await? } else { None };
+        if broken.is_some() {
+            // The client is to see that it was not recovered, so it gets a session of its own.
+            frames = Vec::new();
+            drop(opened);
+            let device = brought.device;
+            let afresh = Brought { client_id: None, cursor: None, device };
+            opened = self.open_member(admitted, &afresh).await?;
+            first = opened.member.line.cursor();
+        }
+        let hold = Hold { until: Instant::now() + self.edge.limits.replay_delay, frames };
+        self.greet(opened, broken, hold, &first, outbox);
+        Ok(())
+    }
+
+    async fn open_member(&self, admitted: Admitted, brought: &Brought) -> Result<Opened, Closing> {
+        let minted: Arc<str> = ids::unguessable().into();
+        let opened = Member::open(&self.edge, Wire::SocketIo, admitted, minted, brought).await;
+        opened.map_err(|lost| closing(&lost))
+    }
+
+    fn greet(
+        &mut self,
+        opened: Opened,
+        broken: Option<Broken>,
+        hold: Hold,
+        cursor: &str,
+        outbox: &mut Outbox,
+    ) {
+        let Opened { member, recovered, gap, forbidden, .. } = opened;
+        let pid = member.client_id.clone();
+        let channels = member.channels();
+        let rooms: Vec<_> = channels.iter().map(Channel::as_str).collect();
+        let ready = json!({
+            "userId": &*member.identity.user,
+            "tenant": member.identity.tenant.as_str(),
+            "device": member.device.name,
+            "rooms": rooms,
+            "recovered": recovered,
+        });
+        outbox.connected(MAIN, &sid(&pid), Some(&pid));
+        outbox.push(crate::wires::socketio::event(
+            MAIN,
+            "throughline:ready",
+            &[ready],
+            Some(cursor),
+        ));
+        self.begin(Box::new(member), hold);
+        if let Some(Broken { channels, reason }) = broken {
+            self.tell_gap_at(&channels, reason, cursor, outbox);
+        }
+        if let Some(reason) = gap {
+            self.tell_gap_at(&channels, reason, cursor, outbox);
+        }
+        if !forbidden.is_empty() {
+            self.tell_gap_at(&forbidden, GapReason::Forbidden, cursor, outbox);
+        }
+    }
+}
+
+/// Looks whether everything that the client missed is still there. What was read for it waits in `frames`.
+async fn look(opened: &mut Opened, frames: &mut Vec<Bytes>) -> Result<Option<Broken>, Closing> {
+    if !opened.recovered {
+        let reason = opened.gap.unwrap_or(GapReason::UnknownPosition);
+        return Ok(Some(Broken { channels: lasting(&opened.member), reason }));
+    }
+    let looking = first_page(&mut opened.member.line, frames);
+    let Ok(found) = timeout(LOOK_WITHIN, looking).await else {
+        return Err(Closing::ForcedServerClose);
+    };
+    Ok(found.map(|(channels, reason)| Broken {
+        channels: if channels.is_empty() { lasting(&opened.member) } else { channels },
+        reason,
+    }))
+}
+
+/// Reads until the first frames are there or nothing is due; a gap where something is not there any more.
+async fn first_page(line: &mut Line, frames: &mut Vec<Bytes>) -> Option<(Vec<Channel>, GapReason)> {
+    loop {
+        match line.collect(frames) {
+            Step::Gap { channels, reason } => return Some((channels, reason)),
+            Step::Write { .. } => return None,
+            Step::Idle if line.session().is_live() => return None,
+            Step::Idle => line.ready().await,
+        }
+    }
+}
+
+/// The channels of a session that outlive it.
+fn lasting(member: &Member) -> Vec<Channel> {
+    member.channels().into_iter().filter(|channel| channel.kind() != "connection").collect()
+}
+
+/// A connection's public name, the same whenever its session is gone on with. The pid is a secret of its client.
+fn sid(pid: &str) -> String {
+    let mut digest = Sha1::new();
+    digest.update("socket.io sid ");
+    digest.update(pid);
+    URL_SAFE_NO_PAD.encode(&digest.finalize()[..15])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sid_follows_from_the_pid_and_looks_like_a_stock_one() {
+        assert_eq!(sid("pid-of-a-session-001"), sid("pid-of-a-session-001"));
+        assert_ne!(sid("pid-of-a-session-001"), sid("pid-of-a-session-002"));
+        assert_eq!(sid("pid-of-a-session-001").len(), 20);
+    }
+}

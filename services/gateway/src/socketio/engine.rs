@@ -1,0 +1,414 @@
+//! The life of an Engine.IO session: what carries it, its heartbeat, the change from polling to WebSocket, its end.
+//! It knows nothing of what its messages say.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tracing::debug;
+
+use super::polling::Poll;
+use super::probe::{Probe, Verdict};
+use super::sessions::{Command, Place};
+use super::{Application, Closing, Options, Outbox};
+use crate::socket::io::{Happened, Socket};
+use crate::wires::engineio::{self, CLOSE, Message, NOOP, Packet, Refusal};
+use crate::wires::websocket_frame::{self, Limits, Opcode, close_frame, frame};
+
+/// How long the last frames may take to leave.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// Answers that a client posts for but does not poll; beyond this the session ends, and the client resumes.
+const UNREAD: usize = 1024 * 1024;
+
+pub(super) struct Engine<A> {
+    application: A,
+    options: Options,
+    carrier: Carrier,
+    outbox: Outbox,
+    /// `None` for a session that began as a WebSocket: no other request can name it.
+    place: Option<Place>,
+    probe: Option<Box<Probe>>,
+    heart: Heart,
+}
+
+enum Carrier {
+    Polling(Poll),
+    WebSocket(Socket),
+}
+
+/// What the heartbeat waits for.
+#[derive(Clone, Copy)]
+enum Heart {
+    Rest(Instant),
+    Pong(Instant),
+}
+
+impl Heart {
+    const fn deadline(self) -> Instant {
+        match self {
+            Self::Rest(until) | Self::Pong(until) => until,
+        }
+    }
+}
+
+/// What a turn came back with.
+enum Turn {
+    Carrier(io::Result<Happened>),
+    Command(Command),
+    Probe(io::Result<Happened>),
+    Application,
+    Timer,
+}
+
+impl<A: Application> Engine<A> {
+    pub(super) fn polling(application: A, options: Options, place: Place) -> Self {
+        Self::new(application, options, Carrier::Polling(Poll::default()), Some(place))
+    }
+
+    pub(super) fn websocket(
+        application: A,
+        options: Options,
+        mut socket: Socket,
+        open: &str,
+    ) -> Self {
+        socket.send(frame(Opcode::Text, &[open.as_bytes()]));
+        Self::new(application, options, Carrier::WebSocket(socket), None)
+    }
+
+    fn new(application: A, options: Options, carrier: Carrier, place: Option<Place>) -> Self {
+        // The first ping comes one interval after the handshake.
+        let heart = Heart::Rest(Instant::now() + options.ping_interval);
+        let outbox = Outbox::default();
+        Self { application, options, carrier, outbox, place, probe: None, heart }
+    }
+
+    pub(super) async fn run(mut self) {
+        let closing = match self.serve().await {
+            Ok(never) => match never {},
+            Err(closing) => closing,
+        };
+        debug!(reason = closing.reason(), "an Engine.IO session has ended");
+        self.finish(closing).await;
+    }
+
+    async fn serve(&mut self) -> Result<Infallible, Closing> {
+        // What the client sent right behind its request.
+        Box::pin(self.read_messages()).await?;
+        let mut due = self.deadline();
+        let mut timer = Box::pin(sleep_until(due));
+        loop {
+            match self.turn(&mut timer).await {
+                Turn::Application => self.act().await?,
+                Turn::Timer => {
+                    self.tick().await?;
+                    due = self.deadline();
+                    timer.as_mut().reset(due);
+                }
+                happened => Box::pin(self.happened(happened)).await?,
+            }
+            self.flush()?;
+            // One that has moved back is found when the timer fires.
+            if self.deadline() < due {
+                due = self.deadline();
+                timer.as_mut().reset(due);
+            }
+        }
+    }
+
+    /// Waits for one thing to happen.
+    async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Turn {
+        let drained = self.is_drained();
+        let Self { application, carrier, place, probe, .. } = self;
+        tokio::select! {
+            biased;
+            happened = carrier.drive() => Turn::Carrier(happened),
+            Some(command) = next_command(place) => Turn::Command(command),
+            happened = Probe::drive(probe) => Turn::Probe(happened),
+            () = application.wait(drained) => Turn::Application,
+            () = timer.as_mut() => Turn::Timer,
+        }
+    }
+
+    async fn happened(&mut self, turn: Turn) -> Result<(), Closing> {
+        match turn {
+            Turn::Carrier(Ok(Happened::Read)) => self.read_messages().await,
+            Turn::Carrier(Ok(Happened::Wrote)) | Turn::Application | Turn::Timer => Ok(()),
+            Turn::Carrier(Ok(Happened::Closed)) => Err(Closing::TransportClose),
+            Turn::Carrier(Err(_)) => Err(Closing::TransportError),
+            Turn::Command(command) => self.command(command).await,
+            Turn::Probe(happened) => self.probed(&happened).await,
+        }
+    }
+
+    async fn act(&mut self) -> Result<(), Closing> {
+        let drained = self.is_drained();
+        self.application.act(drained, &mut self.outbox).await
+    }
+
+    async fn tick(&mut self) -> Result<(), Closing> {
+        let now = Instant::now();
+        match self.heart {
+            Heart::Rest(until) if until <= now => {
+                self.outbox.ping();
+                self.heart = Heart::Pong(now + self.options.ping_timeout);
+            }
+            Heart::Pong(until) if until <= now => return Err(Closing::PingTimeout),
+            Heart::Rest(_) | Heart::Pong(_) => {}
+        }
+        if self.probe.as_ref().is_some_and(|probe| probe.deadline <= now) {
+            self.give_up_probe().await;
+        }
+        if self.application.deadline().is_some_and(|due| due <= now) {
+            Box::pin(self.act()).await?;
+        }
+        Ok(())
+    }
+
+    fn deadline(&self) -> Instant {
+        let mut due = self.heart.deadline();
+        if let Some(probe) = &self.probe {
+            due = due.min(probe.deadline);
+        }
+        self.application.deadline().map_or(due, |at| due.min(at))
+    }
+
+    async fn read_messages(&mut self) -> Result<(), Closing> {
+        let limits = self.limits();
+        loop {
+            let Carrier::WebSocket(socket) = &mut self.carrier else { return Ok(()) };
+            match socket.reader.next_message(limits) {
+                Ok(Some(websocket_frame::Message::Text(text))) => {
+                    let packet = Packet::decode(text).map_err(|_| Closing::ParseError)?;
+                    self.packet(packet).await?;
+                }
+                Ok(Some(websocket_frame::Message::Binary(bytes))) => {
+                    self.packet(Packet::Message(Message::Binary(bytes))).await?;
+                }
+                Ok(Some(websocket_frame::Message::Ping(payload))) => {
+                    socket.send(frame(Opcode::Pong, &[&payload]));
+                }
+                Ok(Some(websocket_frame::Message::Pong(_))) => {}
+                Ok(Some(websocket_frame::Message::Close(_))) => {
+                    return Err(Closing::TransportClose);
+                }
+                Ok(None) => return Ok(()),
+                Err(_) => return Err(Closing::TransportError),
+            }
+            self.flush()?;
+        }
+    }
+
+    async fn packet(&mut self, packet: Packet) -> Result<(), Closing> {
+        match packet {
+            Packet::Message(message) => self.application.receive(message, &mut self.outbox).await,
+            Packet::Pong => {
+                self.heart = Heart::Rest(Instant::now() + self.options.ping_interval);
+                Ok(())
+            }
+            Packet::Close => Err(Closing::TransportClose),
+            // The server pings; a client that does speaks another version.
+            Packet::Ping(_) => Err(Closing::TransportError),
+            Packet::Open | Packet::Upgrade | Packet::Noop => Ok(()),
+        }
+    }
+
+    async fn command(&mut self, command: Command) -> Result<(), Closing> {
+        match command {
+            Command::Poll(answer) => self.poll(answer),
+            Command::Post(payload, answer) => self.post(&payload, answer).await,
+            Command::MayUpgrade(answer) => {
+                let may = matches!(self.carrier, Carrier::Polling(_)) && self.probe.is_none();
+                // Whoever asked may have gone.
+                let _gone = answer.send(may);
+                Ok(())
+            }
+            Command::Upgrade(socket) => {
+                let mut probe = Probe::new(*socket, self.options.upgrade_timeout);
+                if matches!(self.carrier, Carrier::WebSocket(_)) || self.probe.is_some() {
+                    probe.give_up().await;
+                    return Ok(());
+                }
+                let verdict = probe.read(self.limits());
+                self.probe = Some(Box::new(probe));
+                self.judge(verdict).await
+            }
+            Command::End(closing) => Err(closing),
+        }
+    }
+
+    fn poll(&mut self, answer: oneshot::Sender<Result<Bytes, Refusal>>) -> Result<(), Closing> {
+        let Carrier::Polling(poll) = &mut self.carrier else {
+            let _gone = answer.send(Err(Refusal::BadRequest));
+            return Ok(());
+        };
+        if poll.is_waiting() {
+            let _gone = answer.send(Err(Refusal::BadRequest));
+            return Err(Closing::TransportError);
+        }
+        poll.begin(answer);
+        if self.outbox.is_empty() && self.probe.as_ref().is_some_and(|probe| probe.is_answered) {
+            // The client waits for its polls to end before it takes over.
+            poll.answer(NOOP);
+        }
+        Ok(())
+    }
+
+    async fn post(
+        &mut self,
+        payload: &str,
+        answer: oneshot::Sender<Result<(), Refusal>>,
+    ) -> Result<(), Closing> {
+        let refused = match &self.carrier {
+            Carrier::WebSocket(_) => Some(Ok(())),
+            Carrier::Polling(poll) if poll.is_gone() => Some(Err(Closing::TransportClose)),
+            Carrier::Polling(_) if self.outbox.bytes() > UNREAD => {
+                Some(Err(Closing::TransportError))
+            }
+            Carrier::Polling(_) => None,
+        };
+        let ended = match refused {
+            Some(ended) => {
+                let _gone = answer.send(Err(Refusal::BadRequest));
+                return ended;
+            }
+            None => self.packets(payload).await,
+        };
+        let _gone = answer.send(match ended {
+            Ok(()) | Err(Closing::TransportClose) => Ok(()),
+            Err(_) => Err(Refusal::BadRequest),
+        });
+        if let (Err(Closing::TransportClose), Carrier::Polling(poll)) = (ended, &mut self.carrier) {
+            // The client's own goodbye ends its poll without another one.
+            poll.answer(NOOP);
+        }
+        ended
+    }
+
+    async fn packets(&mut self, payload: &str) -> Result<(), Closing> {
+        for packet in engineio::packets(payload) {
+            self.packet(packet.map_err(|_| Closing::ParseError)?).await?;
+        }
+        Ok(())
+    }
+
+    async fn probed(&mut self, happened: &io::Result<Happened>) -> Result<(), Closing> {
+        let limits = self.limits();
+        let Some(probe) = &mut self.probe else { return Ok(()) };
+        let verdict = probe.happened(happened, limits);
+        self.judge(verdict).await
+    }
+
+    async fn judge(&mut self, verdict: Verdict) -> Result<(), Closing> {
+        match verdict {
+            Verdict::Waiting => Ok(()),
+            Verdict::Answered => {
+                if let Carrier::Polling(poll) = &mut self.carrier {
+                    poll.answer(NOOP);
+                }
+                Ok(())
+            }
+            Verdict::Upgrade => self.upgrade().await,
+            Verdict::GivenUp => {
+                self.give_up_probe().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// The WebSocket carries the session from here on, and what waits goes over it.
+    async fn upgrade(&mut self) -> Result<(), Closing> {
+        let Some(probe) = self.probe.take() else { return Ok(()) };
+        let before = std::mem::replace(&mut self.carrier, Carrier::WebSocket(probe.socket));
+        if let Carrier::Polling(mut poll) = before {
+            poll.answer(NOOP);
+        }
+        self.flush()?;
+        Box::pin(self.read_messages()).await
+    }
+
+    async fn give_up_probe(&mut self) {
+        if let Some(probe) = self.probe.take() {
+            probe.give_up().await;
+        }
+    }
+
+    /// Hands what is to be sent to what carries it.
+    fn flush(&mut self) -> Result<(), Closing> {
+        if self.outbox.is_empty() {
+            return Ok(());
+        }
+        match &mut self.carrier {
+            Carrier::WebSocket(socket) => {
+                while let Some(frame) = self.outbox.pop() {
+                    socket.send(frame);
+                }
+            }
+            Carrier::Polling(poll) if poll.is_waiting() => {
+                let payload = self.outbox.poll_payload(self.options.max_payload);
+                if !poll.answer(payload) {
+                    return Err(Closing::TransportClose);
+                }
+            }
+            Carrier::Polling(_) => {}
+        }
+        Ok(())
+    }
+
+    fn is_drained(&self) -> bool {
+        self.outbox.is_empty()
+            && match &self.carrier {
+                Carrier::WebSocket(socket) => socket.is_drained(),
+                Carrier::Polling(poll) => poll.is_waiting(),
+            }
+    }
+
+    const fn limits(&self) -> Limits {
+        Limits { text: self.options.max_payload, binary: self.options.max_payload }
+    }
+
+    async fn finish(mut self, closing: Closing) {
+        // From here on requests of this session are refused.
+        self.place = None;
+        self.application.closed(closing).await;
+        drop(self.application);
+        match self.carrier {
+            Carrier::WebSocket(mut socket) => {
+                if closing != Closing::TransportError {
+                    socket.send(close_frame(1000, ""));
+                }
+                let _slow = timeout(GOODBYE, socket.flush()).await;
+            }
+            Carrier::Polling(mut poll) => {
+                poll.answer(CLOSE);
+            }
+        }
+        if let Some(probe) = self.probe {
+            probe.give_up().await;
+        }
+    }
+}
+
+impl Carrier {
+    /// For a poll only its end is of interest: the client has given it up.
+    async fn drive(&mut self) -> io::Result<Happened> {
+        match self {
+            Self::WebSocket(socket) => socket.drive().await,
+            Self::Polling(poll) => {
+                poll.gone().await;
+                Ok(Happened::Closed)
+            }
+        }
+    }
+}
+
+async fn next_command(place: &mut Option<Place>) -> Option<Command> {
+    let commands: &mut mpsc::Receiver<Command> = match place {
+        Some(place) => &mut place.commands,
+        None => std::future::pending().await,
+    };
+    commands.recv().await
+}

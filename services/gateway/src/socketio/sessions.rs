@@ -1,0 +1,77 @@
+//! The sessions that began by polling, by their id: their requests come on any connection.
+//! Ids are credentials and are told to their client alone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use runtime::ids;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Closing;
+use crate::socket::io::Socket;
+use crate::wires::engineio::Refusal;
+
+/// Requests of one session that wait; a client has two at a time.
+const WAITING: usize = 4;
+
+/// A request for a session, answered through its sender.
+pub(super) enum Command {
+    Poll(oneshot::Sender<Result<Bytes, Refusal>>),
+    Post(String, oneshot::Sender<Result<(), Refusal>>),
+    /// Whether a WebSocket may be tried out now.
+    MayUpgrade(oneshot::Sender<bool>),
+    Upgrade(Box<Socket>),
+    End(Closing),
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Sessions(Arc<Mutex<HashMap<String, mpsc::Sender<Command>>>>);
+
+/// A session's place, given up when it is dropped.
+pub(super) struct Place {
+    sessions: Sessions,
+    pub(super) sid: String,
+    pub(super) commands: mpsc::Receiver<Command>,
+}
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, mpsc::Sender<Command>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn open(&self) -> Place {
+        let (sender, commands) = mpsc::channel(WAITING);
+        let sid = ids::unguessable();
+        self.lock().insert(sid.clone(), sender);
+        Place { sessions: self.clone(), sid, commands }
+    }
+
+    pub(super) fn knows(&self, sid: &str) -> bool {
+        self.lock().contains_key(sid)
+    }
+
+    /// Hands a request to its session.
+    pub(super) async fn tell(&self, sid: &str, command: Command) -> Result<(), Refusal> {
+        let sender = self.lock().get(sid).cloned();
+        let sender = sender.ok_or(Refusal::UnknownSession)?;
+        sender.send(command).await.map_err(|_| Refusal::UnknownSession)
+    }
+
+    /// Asks a session; one that ends meanwhile is unknown.
+    pub(super) async fn ask<T>(
+        &self,
+        sid: &str,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Refusal> {
+        let (sender, answer) = oneshot::channel();
+        self.tell(sid, command(sender)).await?;
+        answer.await.map_err(|_| Refusal::UnknownSession)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.sessions.lock().remove(&self.sid);
+    }
+}
