@@ -46,8 +46,13 @@ impl Folder {
     }
 
     pub(crate) fn up(&self, arguments: &[&str]) -> Up {
+        self.up_at("127.0.0.1:0", arguments)
+    }
+
+    /// With a gateway at this address, for clients that stay while it comes and goes.
+    pub(crate) fn up_at(&self, gateway: &str, arguments: &[&str]) -> Up {
         let mut command = self.command(&[&["up"], arguments].concat());
-        command.env("GATEWAY_LISTEN", "127.0.0.1:0").env("INGEST_LISTEN", "127.0.0.1:0");
+        command.env("GATEWAY_LISTEN", gateway).env("INGEST_LISTEN", "127.0.0.1:0");
         command.env("NATS_PORT", "0").env("OPS_PORT_BASE", "0");
         Up::start(command)
     }
@@ -75,7 +80,7 @@ pub(crate) struct Up {
 }
 
 impl Up {
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let (sender, lines) = sync_channel(1_000);
         let output = BufReader::new(child.stdout.take().unwrap());

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::program::{Folder, is_alive};
+use crate::program::{Folder, Up, is_alive};
 
 /// The last line of the banner.
 const RUNNING: &str = "Or let this program do it";
@@ -61,6 +61,32 @@ fn what_was_published_is_there_after_a_crash_that_leaves_nats_behind() {
     assert_eq!(calls(&folder), [1, 2]);
     up.signal(Signal::TERM);
     assert_eq!(up.ends(), Some(0));
+}
+
+#[test]
+fn a_tail_goes_on_behind_its_last_event_when_everything_was_killed_and_started_again() {
+    let folder = Folder::new();
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut up = folder.up_at(&free, &[]);
+    up.says(RUNNING);
+    published(&folder, 1);
+    let tail = ["tail", "dashboard:overview", "--after", "earliest", "--count", "4", "--json"];
+    let mut tail = Up::start(folder.command(&tail));
+    tail.says("\"calls\":1");
+    published(&folder, 2);
+    tail.says("\"calls\":2");
+    up.signal(Signal::KILL);
+    up.ends();
+    let mut up = folder.up_at(&free, &[]);
+    up.says(RUNNING);
+    published(&folder, 3);
+    published(&folder, 4);
+    assert_eq!(tail.ends(), Some(0));
+    tail.says("\"calls\":4");
+    let lines = tail.printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let seen: Vec<_> = lines.map(|line| line["data"]["calls"].as_i64().unwrap()).collect();
+    assert_eq!(seen, [1, 2, 3, 4]);
 }
 
 #[test]
