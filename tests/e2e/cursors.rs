@@ -3,7 +3,7 @@
 use crate::checker::{History, Start, Value};
 use crate::clients::pages::Pages;
 use crate::clients::token::token;
-use crate::harness::cast::{agent, calls, journey, source};
+use crate::harness::cast::{agent, calls, journey, source, team};
 use crate::harness::{Options, Service, TENANT, TestPlatform};
 
 fn pages(history: &History, name: &str) -> Pages {
@@ -108,6 +108,46 @@ async fn a_cursor_survives_the_rotation_of_the_platforms_key() {
         events.drain().await;
         let verdict = history.assert_clean();
         assert_eq!(verdict.gaps, 0, "{verdict}");
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cursor_brought_at_authentication_serves_the_channels_of_everybody() {
+    journey(30, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let mut events = source(&history, "bob", &["team"]);
+        events.connect(platform.gateway(), Start::Now).await.unwrap();
+        let mut writer = team(&history, "t");
+        writer.publish(platform.ingest(), 5).await;
+        events.receive(5).await;
+        let mut socket = agent(&history, "ann");
+        socket.cursor = Some(events.cursors[1].clone());
+        socket.arrive(platform.gateway()).await.unwrap();
+        socket.receive(3).await;
+        writer.publish(platform.ingest(), 1).await;
+        socket.receive(4).await;
+        socket.drain().await;
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_browsers_last_event_id_wins_over_the_address() {
+    journey(30, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let mut events = source(&history, "bob", &["team"]);
+        events.connect(platform.gateway(), Start::Earliest).await.unwrap();
+        team(&history, "t").publish(platform.ingest(), 5).await;
+        events.receive(5).await;
+        // The address still says "from the earliest", as a browser repeats it.
+        events.resume_with_address(platform.gateway(), "earliest").await.unwrap();
+        events.drain().await;
+        assert_eq!(events.received.len(), 5);
+        history.assert_clean();
         platform.finish().await;
     })
     .await;

@@ -29,6 +29,8 @@ pub(crate) const TENANT: &str = "acme";
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Service {
     Ingest,
+    /// Another replica of the write side.
+    SecondIngest,
     Replay,
     Gateway,
     /// Another gateway of the same platform.
@@ -39,6 +41,7 @@ pub(crate) enum Service {
 pub(crate) struct Options {
     second_gateway: bool,
     write_side_alone: bool,
+    second_ingest: bool,
     environment: Vec<(Service, &'static str, String)>,
     /// Besides the one of the configuration.
     origin: Option<String>,
@@ -52,6 +55,11 @@ impl Options {
 
     pub(crate) fn two_gateways(mut self) -> Self {
         self.second_gateway = true;
+        self
+    }
+
+    pub(crate) fn two_ingests(mut self) -> Self {
+        self.second_ingest = true;
         self
     }
 
@@ -103,6 +111,7 @@ impl TestPlatform {
         if !options.write_side_alone {
             services.extend([Service::Replay, Service::Gateway]);
         }
+        services.extend(options.second_ingest.then_some(Service::SecondIngest));
         services.extend(options.second_gateway.then_some(Service::SecondGateway));
         let mut processes = BTreeMap::new();
         for service in services {
@@ -131,6 +140,10 @@ impl TestPlatform {
 
     pub(crate) fn ingest(&self) -> SocketAddr {
         self.processes[&Service::Ingest].address
+    }
+
+    pub(crate) fn second_ingest(&self) -> SocketAddr {
+        self.processes[&Service::SecondIngest].address
     }
 
     pub(crate) fn operations(&self, service: Service) -> SocketAddr {

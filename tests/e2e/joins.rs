@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::checker::{History, Start};
 use crate::clients::publisher::Kind;
 use crate::clients::websocket::WebSocket;
-use crate::harness::TestPlatform;
 use crate::harness::cast::{agent, calls, journey, publisher, source};
+use crate::harness::{Options, Service, TestPlatform};
 
 const PAST: usize = 300;
 
@@ -84,6 +84,73 @@ async fn a_channel_that_was_left_gives_nothing_more() {
         socket.drain().await;
         assert_eq!(socket.received.len(), 2);
         history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cut_after_every_frame_of_two_joins_is_resumed_on_any_gateway() {
+    journey(120, async {
+        let options = Options::default().two_gateways();
+        let (platform, history) = (TestPlatform::start_with(options).await, History::new());
+        let gateways = [platform.gateway(), platform.second_gateway()];
+        let mut marker = source(&history, "marker", &["whatsapp:account-7", "whatsapp:account-8"]);
+        marker.connect(gateways[0], Start::Now).await.unwrap();
+        let other = Kind::Message { account: "account-8".to_owned(), contact: "c8".to_owned() };
+        let mut texts = publisher(&history, "m", messages());
+        let mut others = publisher(&history, "o", other);
+        texts.publish(platform.ingest(), 1).await;
+        marker.receive(1).await;
+        texts.publish(platform.ingest(), 40).await;
+        others.publish(platform.ingest(), 20).await;
+        marker.receive(61).await;
+        let start = Start::Cursor(marker.cursors[0].clone());
+
+        let mut socket = agent(&history, "ann");
+        socket.connect(gateways[0]).await.unwrap();
+        socket.join("calls", Start::Now).await.unwrap();
+        socket.join("whatsapp:account-7", start.clone()).await.unwrap();
+        let mut writer = calls(&history, "c");
+        for count in 1..=25 {
+            socket.receive(count).await;
+            socket.resume(gateways[count % 2]).await.unwrap();
+            writer.publish(platform.ingest(), 1).await;
+        }
+        // Another one while the first is still being filled.
+        socket.join("whatsapp:account-8", start).await.unwrap();
+        for count in 26..=80 {
+            socket.receive(count).await;
+            socket.resume(gateways[count % 2]).await.unwrap();
+        }
+        socket.receive(85).await;
+        socket.drain().await;
+        let verdict = history.assert_clean();
+        assert_eq!(verdict.gaps, 0, "{verdict}");
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_join_survives_the_death_of_its_gateway_in_the_middle_of_its_past() {
+    journey(90, async {
+        let (mut platform, history) = (TestPlatform::start().await, History::new());
+        let (mut socket, start) = past(&platform, &history).await;
+        socket.join("whatsapp:account-7", start).await.unwrap();
+        let mut writer = calls(&history, "c");
+        for stop in [40, 120, 200] {
+            socket.receive(stop).await;
+            writer.publish(platform.ingest(), 3).await;
+            platform.kill(Service::Gateway);
+            socket.cut();
+            platform.restart(Service::Gateway).await;
+            socket.resume(platform.gateway()).await.unwrap();
+        }
+        socket.receive(PAST + 9).await;
+        socket.drain().await;
+        let verdict = history.assert_clean();
+        assert_eq!(verdict.gaps, 0, "{verdict}");
         platform.finish().await;
     })
     .await;

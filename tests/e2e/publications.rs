@@ -1,5 +1,8 @@
 //! Publications over HTTP: every form, answered after the log has them, refused with the reason, stored once.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use serde_json::{Value as Json, json};
 
 use crate::checker::Value;
@@ -178,6 +181,59 @@ async fn without_the_log_a_publisher_is_told_to_come_again() {
         )
         .await;
         assert_eq!(platform.admin().await.state("ACTIVITY").await.messages, 1);
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_event_sent_to_two_replicas_at_once_is_stored_once() {
+    journey(60, async {
+        let options = Options::default().write_side_alone().two_ingests();
+        let platform = TestPlatform::start_with(options).await;
+        for round in 1..=10 {
+            let event = event(&format!("race-{round}"), round);
+            let send = |to| {
+                let request = Request::post("/v1/events").bearer(&service(TENANT)).json(&event);
+                async move { stored(&request.send(to).await.unwrap())[0] }
+            };
+            let at = [platform.ingest(), platform.second_ingest()];
+            let answers: Vec<_> = join_all((0..12).map(|n| send(at[n % 2]))).await;
+            let fresh = answers.iter().filter(|(_, duplicate)| !duplicate).count();
+            assert_eq!(fresh, 1, "{answers:?}");
+            assert!(answers.iter().all(|(at, _)| *at == answers[0].0), "{answers:?}");
+            assert_eq!(platform.admin().await.state("ACTIVITY").await.messages, round);
+        }
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_repeat_is_recognised_after_the_brokers_own_window_on_every_replica() {
+    journey(60, async {
+        let options = Options::default().write_side_alone().two_ingests();
+        let mut platform = TestPlatform::start_with(options).await;
+        platform
+            .admin()
+            .await
+            .forget_duplicates_after("ACTIVITY", Duration::from_millis(100))
+            .await;
+        let request =
+            |id: &str| Request::post("/v1/events").bearer(&service(TENANT)).json(&event(id, 1));
+        let first = stored(&request("old-1").send(platform.ingest()).await.unwrap());
+        // Another event far enough behind the first that the window is over.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        stored(&request("other-1").send(platform.ingest()).await.unwrap());
+        for to in [platform.ingest(), platform.second_ingest()] {
+            let again = stored(&request("old-1").send(to).await.unwrap());
+            assert_eq!(again, [(first[0].0, true)]);
+        }
+        platform.kill(crate::harness::Service::Ingest);
+        platform.restart(crate::harness::Service::Ingest).await;
+        let again = stored(&request("old-1").send(platform.ingest()).await.unwrap());
+        assert_eq!(again, [(first[0].0, true)]);
+        assert_eq!(platform.admin().await.state("ACTIVITY").await.messages, 2);
         platform.finish().await;
     })
     .await;

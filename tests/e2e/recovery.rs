@@ -2,7 +2,7 @@
 
 use crate::checker::{History, Start};
 use crate::harness::cast::{agent, calls, journey, source};
-use crate::harness::{Service, TestPlatform};
+use crate::harness::{Options, Service, TestPlatform};
 
 #[derive(Clone, Copy)]
 enum Victim {
@@ -135,6 +135,74 @@ async fn a_device_without_a_cursor_goes_on_from_what_it_acknowledged() {
         socket.receive(13).await;
         events.drain().await;
         socket.drain().await;
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_catch_up_that_is_interrupted_by_kills_goes_on_where_it_was() {
+    journey(90, async {
+        let (mut platform, history) = (TestPlatform::start().await, History::new());
+        let mut socket = agent(&history, "ann");
+        socket.connect(platform.gateway()).await.unwrap();
+        socket.join("calls", Start::Now).await.unwrap();
+        let mut events = source(&history, "bob", &["calls"]);
+        events.connect(platform.gateway(), Start::Now).await.unwrap();
+        let mut writer = calls(&history, "w");
+        writer.publish(platform.ingest(), 1).await;
+        socket.receive(1).await;
+        events.receive(1).await;
+        socket.cut();
+        events.cut();
+        writer.publish(platform.ingest(), 3000).await;
+        let mut read = 1;
+        for victim in [
+            Victim::Service(Service::Gateway),
+            Victim::NatsServer,
+            Victim::Service(Service::Replay),
+            Victim::Service(Service::Gateway),
+        ] {
+            read += 500;
+            socket.resume(platform.gateway()).await.unwrap();
+            events.resume(platform.gateway()).await.unwrap();
+            socket.receive(read).await;
+            events.receive(read).await;
+            strike(&mut platform, victim).await;
+        }
+        socket.resume(platform.gateway()).await.unwrap();
+        events.resume(platform.gateway()).await.unwrap();
+        socket.receive_within(3001, std::time::Duration::from_secs(20)).await;
+        events.receive_within(3001, std::time::Duration::from_secs(20)).await;
+        socket.drain().await;
+        events.drain().await;
+        let verdict = history.assert_clean();
+        assert_eq!(verdict.gaps, 0, "{verdict}");
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_acknowledgement_counts_on_every_gateway_at_once_and_never_goes_back() {
+    journey(60, async {
+        let options = Options::default().two_gateways();
+        let (platform, history) = (TestPlatform::start_with(options).await, History::new());
+        let (here, there) = (platform.gateway(), platform.second_gateway());
+        let mut events = source(&history, "bob", &["calls"]).device("tablet-1");
+        events.connect(here, Start::Now).await.unwrap();
+        let mut writer = calls(&history, "w");
+        for round in 1..=8 {
+            writer.publish(platform.ingest(), 3).await;
+            events.receive(round * 3).await;
+            events.acknowledge(if round % 2 == 0 { here } else { there }).await;
+            events.connect_acknowledged(if round % 3 == 0 { here } else { there }).await.unwrap();
+        }
+        // An older acknowledgement that comes late changes nothing.
+        events.acknowledge_again(here, 4).await;
+        events.connect_acknowledged(there).await.unwrap();
+        events.drain().await;
         history.assert_clean();
         platform.finish().await;
     })

@@ -75,6 +75,17 @@ impl EventSource {
         }
     }
 
+    /// As a browser does whose address names a position itself.
+    pub(crate) async fn resume_with_address(
+        &mut self,
+        to: SocketAddr,
+        after: &str,
+    ) -> io::Result<()> {
+        let id = self.last_event_id.clone().ok_or(io::ErrorKind::NotFound)?;
+        let request = Request::get(&self.target(Some(after))).header("Last-Event-ID", &id);
+        self.open(to, request, Start::Cursor(id)).await
+    }
+
     fn target(&self, after: Option<&str>) -> String {
         let channels: Vec<_> = self.channels.iter().map(|name| encode(name)).collect();
         let after = after.map(|after| format!("&after={}", encode(after)));
@@ -191,15 +202,24 @@ impl EventSource {
 
     /// Acknowledges everything so far for the device, as a page does by `fetch`.
     pub(crate) async fn acknowledge(&self, to: SocketAddr) {
-        let (Some(cursor), Some(device)) = (&self.last_event_id, &self.device) else { return };
+        let Some(cursor) = &self.last_event_id else { return };
         let (client, sent) = (self.name.clone(), cursor.clone());
         self.history.record(Entry::AckSent { client, cursor: sent });
-        let body = serde_json::json!({ "device": device, "cursor": cursor });
-        let answer =
-            Request::post("/v1/acks").bearer(&self.token).json(&body).send(to).await.unwrap();
-        assert!((200..300).contains(&answer.status), "{} {}", answer.status, answer.text());
+        self.send_acknowledgement(to, cursor).await;
         let (client, cursor) = (self.name.clone(), cursor.clone());
         self.history.record(Entry::AckConfirmed { client, cursor });
+    }
+
+    /// Sends the acknowledgement of an earlier event once more.
+    pub(crate) async fn acknowledge_again(&self, to: SocketAddr, event: usize) {
+        self.send_acknowledgement(to, &self.cursors[event]).await;
+    }
+
+    async fn send_acknowledgement(&self, to: SocketAddr, cursor: &str) {
+        let body = serde_json::json!({ "device": self.device, "cursor": cursor });
+        let request = Request::post("/v1/acks").bearer(&self.token).json(&body);
+        let answer = request.send(to).await.unwrap();
+        assert!((200..300).contains(&answer.status), "{} {}", answer.status, answer.text());
     }
 
     pub(crate) async fn connect_acknowledged(&mut self, to: SocketAddr) -> io::Result<()> {

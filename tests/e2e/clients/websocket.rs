@@ -90,6 +90,12 @@ impl WebSocket {
         self.open(to, Start::Now).await.map(drop)
     }
 
+    /// A new client that brings a cursor from elsewhere.
+    pub(crate) async fn arrive(&mut self, to: SocketAddr) -> io::Result<()> {
+        let start = self.cursor.clone().map_or(Start::Now, Start::Cursor);
+        self.open(to, start).await.map(drop)
+    }
+
     /// The same client again, from its last cursor.
     pub(crate) async fn resume(&mut self, to: SocketAddr) -> io::Result<Json> {
         let start = self.cursor.clone().map_or(Start::Acknowledged, Start::Cursor);

@@ -47,6 +47,13 @@ impl Admin {
         count
     }
 
+    /// Lets the broker itself forget sooner what it has seen.
+    pub(crate) async fn forget_duplicates_after(&self, stream: &str, window: Duration) {
+        let mut config = self.stream(stream).await.get_info().await.unwrap().config;
+        config.duplicate_window = window;
+        self.jetstream.update_stream(config).await.unwrap();
+    }
+
     /// What retention does when its time has come: everything before `sequence` is gone.
     pub(crate) async fn expire(&self, stream: &str, before: u64) {
         self.stream(stream).await.purge().sequence(before).await.unwrap();

@@ -23,7 +23,7 @@ impl Process {
         environment.push(("LISTEN".to_owned(), address.to_string()));
         environment.push(("OPS_LISTEN".to_owned(), operations.to_string()));
         let binary = match service {
-            Service::Ingest => env!("CARGO_BIN_EXE_e2e-ingest"),
+            Service::Ingest | Service::SecondIngest => env!("CARGO_BIN_EXE_e2e-ingest"),
             Service::Replay => env!("CARGO_BIN_EXE_e2e-replay"),
             Service::Gateway | Service::SecondGateway => env!("CARGO_BIN_EXE_e2e-gateway"),
         };

@@ -74,7 +74,7 @@ pub(super) fn environment(
     nats_address: SocketAddr,
 ) -> Vec<(String, String)> {
     let user = match service {
-        Service::Ingest => "ingest",
+        Service::Ingest | Service::SecondIngest => "ingest",
         Service::Replay => "replay",
         Service::Gateway | Service::SecondGateway => "gateway",
     };
