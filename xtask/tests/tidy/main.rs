@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod crates;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod tree;
