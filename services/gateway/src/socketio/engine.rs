@@ -6,23 +6,22 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::debug;
 
 use super::polling::Poll;
-use super::probe::{Probe, Verdict};
+use super::probe::Probe;
 use super::sessions::{Command, Place};
 use super::{Application, Closing, Options, Outbox};
 use crate::socket::io::{Happened, Socket};
-use crate::wires::engineio::{self, CLOSE, Message, NOOP, Packet, Refusal};
+use crate::wires::engineio::{CLOSE, Message, Packet};
 use crate::wires::websocket_frame::{self, Limits, Opcode, close_frame, frame};
+
+mod commands;
 
 /// How long the last frames may take to leave.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// Answers that a client posts for but does not poll; beyond this the session ends, and the client resumes.
-const UNREAD: usize = 1024 * 1024;
 
 pub(super) struct Engine<A> {
     application: A,
@@ -52,6 +51,10 @@ impl Heart {
         match self {
             Self::Rest(until) | Self::Pong(until) => until,
         }
+    }
+
+    fn has_stopped(self) -> bool {
+        matches!(self, Self::Pong(until) if until <= Instant::now())
     }
 }
 
@@ -154,10 +157,12 @@ impl<A: Application> Engine<A> {
         match self.heart {
             Heart::Rest(until) if until <= now => {
                 self.outbox.ping();
-                self.heart = Heart::Pong(now + self.options.ping_timeout);
+                self.heart = Heart::Pong(until + self.options.ping_timeout);
             }
-            Heart::Pong(until) if until <= now => return Err(Closing::PingTimeout),
             Heart::Rest(_) | Heart::Pong(_) => {}
+        }
+        if self.heart.has_stopped() {
+            return Err(Closing::PingTimeout);
         }
         if self.probe.as_ref().is_some_and(|probe| probe.deadline <= now) {
             self.give_up_probe().await;
@@ -213,126 +218,6 @@ impl<A: Application> Engine<A> {
             // The server pings; a client that does speaks another version.
             Packet::Ping(_) => Err(Closing::TransportError),
             Packet::Open | Packet::Upgrade | Packet::Noop => Ok(()),
-        }
-    }
-
-    async fn command(&mut self, command: Command) -> Result<(), Closing> {
-        match command {
-            Command::Poll(answer) => self.poll(answer),
-            Command::Post(payload, answer) => self.post(&payload, answer).await,
-            Command::MayUpgrade(answer) => {
-                let may = matches!(self.carrier, Carrier::Polling(_)) && self.probe.is_none();
-                // Whoever asked may have gone.
-                let _gone = answer.send(may);
-                Ok(())
-            }
-            Command::Upgrade(socket) => {
-                let mut probe = Probe::new(*socket, self.options.upgrade_timeout);
-                if matches!(self.carrier, Carrier::WebSocket(_)) || self.probe.is_some() {
-                    probe.give_up().await;
-                    return Ok(());
-                }
-                let verdict = probe.read(self.limits());
-                self.probe = Some(Box::new(probe));
-                self.judge(verdict).await
-            }
-            Command::End(closing) => Err(closing),
-        }
-    }
-
-    fn poll(&mut self, answer: oneshot::Sender<Result<Bytes, Refusal>>) -> Result<(), Closing> {
-        let Carrier::Polling(poll) = &mut self.carrier else {
-            let _gone = answer.send(Err(Refusal::BadRequest));
-            return Ok(());
-        };
-        if poll.is_waiting() {
-            let _gone = answer.send(Err(Refusal::BadRequest));
-            return Err(Closing::TransportError);
-        }
-        poll.begin(answer);
-        if self.outbox.is_empty() && self.probe.as_ref().is_some_and(|probe| probe.is_answered) {
-            // The client waits for its polls to end before it takes over.
-            poll.answer(NOOP);
-        }
-        Ok(())
-    }
-
-    async fn post(
-        &mut self,
-        payload: &str,
-        answer: oneshot::Sender<Result<(), Refusal>>,
-    ) -> Result<(), Closing> {
-        let refused = match &self.carrier {
-            Carrier::WebSocket(_) => Some(Ok(())),
-            Carrier::Polling(poll) if poll.is_gone() => Some(Err(Closing::TransportClose)),
-            Carrier::Polling(_) if self.outbox.bytes() > UNREAD => {
-                Some(Err(Closing::TransportError))
-            }
-            Carrier::Polling(_) => None,
-        };
-        let ended = match refused {
-            Some(ended) => {
-                let _gone = answer.send(Err(Refusal::BadRequest));
-                return ended;
-            }
-            None => self.packets(payload).await,
-        };
-        let _gone = answer.send(match ended {
-            Ok(()) | Err(Closing::TransportClose) => Ok(()),
-            Err(_) => Err(Refusal::BadRequest),
-        });
-        if let (Err(Closing::TransportClose), Carrier::Polling(poll)) = (ended, &mut self.carrier) {
-            // The client's own goodbye ends its poll without another one.
-            poll.answer(NOOP);
-        }
-        ended
-    }
-
-    async fn packets(&mut self, payload: &str) -> Result<(), Closing> {
-        for packet in engineio::packets(payload) {
-            self.packet(packet.map_err(|_| Closing::ParseError)?).await?;
-        }
-        Ok(())
-    }
-
-    async fn probed(&mut self, happened: &io::Result<Happened>) -> Result<(), Closing> {
-        let limits = self.limits();
-        let Some(probe) = &mut self.probe else { return Ok(()) };
-        let verdict = probe.happened(happened, limits);
-        self.judge(verdict).await
-    }
-
-    async fn judge(&mut self, verdict: Verdict) -> Result<(), Closing> {
-        match verdict {
-            Verdict::Waiting => Ok(()),
-            Verdict::Answered => {
-                if let Carrier::Polling(poll) = &mut self.carrier {
-                    poll.answer(NOOP);
-                }
-                Ok(())
-            }
-            Verdict::Upgrade => self.upgrade().await,
-            Verdict::GivenUp => {
-                self.give_up_probe().await;
-                Ok(())
-            }
-        }
-    }
-
-    /// The WebSocket carries the session from here on, and what waits goes over it.
-    async fn upgrade(&mut self) -> Result<(), Closing> {
-        let Some(probe) = self.probe.take() else { return Ok(()) };
-        let before = std::mem::replace(&mut self.carrier, Carrier::WebSocket(probe.socket));
-        if let Carrier::Polling(mut poll) = before {
-            poll.answer(NOOP);
-        }
-        self.flush()?;
-        Box::pin(self.read_messages()).await
-    }
-
-    async fn give_up_probe(&mut self) {
-        if let Some(probe) = self.probe.take() {
-            probe.give_up().await;
         }
     }
 

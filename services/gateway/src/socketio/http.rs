@@ -45,7 +45,7 @@ pub(super) async fn handle<A: Applications>(
     let answered = match (asked, accept) {
         (Err(refusal), _) => Err(refusal),
         (Ok(Asked { transport: Transport::WebSocket, sid }), Some(accept)) => {
-            server.websocket(request, accept, sid, peer).await
+            server.websocket(request, accept, sid, peer)
         }
         (Ok(Asked { sid: Some(sid), .. }), _) => server.request(&sid, request).await,
         (Ok(Asked { sid: None, .. }), _) => Ok(server.handshake(&request, peer)),
@@ -93,7 +93,7 @@ impl<A: Applications> Server<A> {
     }
 
     /// A WebSocket of its own, or one that takes over from polling.
-    async fn websocket(
+    fn websocket(
         &self,
         mut request: Request,
         accept: HeaderValue,
@@ -101,9 +101,9 @@ impl<A: Applications> Server<A> {
         peer: Peer,
     ) -> Result<Response, Refusal> {
         if let Some(sid) = &sid
-            && !self.sessions.ask(sid, Command::MayUpgrade).await?
+            && !self.sessions.knows(sid)
         {
-            return Err(Refusal::BadRequest);
+            return Err(Refusal::UnknownSession);
         }
         let upgrading = hyper::upgrade::on(&mut request);
         let (server, handshake) = (self.clone(), handshake(&request, peer));

@@ -1,9 +1,10 @@
 //! The poll that waits for an answer, if one does.
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::wires::engineio::Refusal;
+use super::sessions::Command;
+use crate::wires::engineio::{NOOP, Refusal};
 
 #[derive(Default)]
 pub(super) struct Poll(Option<oneshot::Sender<Result<Bytes, Refusal>>>);
@@ -25,6 +26,16 @@ impl Poll {
     /// Whether somebody took the answer.
     pub(super) fn answer(&mut self, payload: impl Into<Bytes>) -> bool {
         self.0.take().is_some_and(|answer| answer.send(Ok(payload.into())).is_ok())
+    }
+
+    /// A client that has said goodbye may have begun a last poll.
+    pub(super) async fn last(commands: &mut mpsc::Receiver<Command>) {
+        while let Some(command) = commands.recv().await {
+            if let Command::Poll(answer) = command {
+                let _gone = answer.send(Ok(NOOP.into()));
+                return;
+            }
+        }
     }
 
     /// Resolves when the client gives a waiting request up.

@@ -19,8 +19,7 @@ const WAITING: usize = 4;
 pub(super) enum Command {
     Poll(oneshot::Sender<Result<Bytes, Refusal>>),
     Post(String, oneshot::Sender<Result<(), Refusal>>),
-    /// Whether a WebSocket may be tried out now.
-    MayUpgrade(oneshot::Sender<bool>),
+    /// A WebSocket that wants to take over.
     Upgrade(Box<Socket>),
     End(Closing),
 }
