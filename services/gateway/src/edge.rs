@@ -2,7 +2,7 @@
 //! who may join what, and where a client that comes back goes on.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use domain::catalogue::Catalogue;
 use domain::cursor::{Cursor, CursorError};
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     /// Connections that outlive their request.
     pub connections: Connections,
     pub drain: CancellationToken,
+    /// The same for connections that are awake anyway: asking the token costs a lock that all of them share.
+    pub(crate) draining: AtomicBool,
 }
 
 /// A refusal with its code in the documents.
@@ -93,6 +95,17 @@ impl Opening {
 }
 
 impl Shared {
+    /// Has every connection end with the advice to come back elsewhere.
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.drain.cancel();
+        self.hub.wake_everyone();
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
     /// The channel a client asks for, if it may join it.
     pub(crate) fn authorise(
         &self,

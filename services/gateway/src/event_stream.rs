@@ -110,12 +110,13 @@ impl EventStream {
         }
         loop {
             let until = self.next_tick();
-            let drain = self.edge.drain.clone();
             let is_due = tokio::select! {
-                () = drain.cancelled() => return self.farewell().await,
                 () = self.line.ready() => true,
                 () = sleep_until(until) => false,
             };
+            if self.edge.is_draining() {
+                return self.farewell().await;
+            }
             if !self.may_stay().await {
                 return None;
             }

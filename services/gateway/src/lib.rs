@@ -2,7 +2,7 @@
 //! delivers and collects acknowledgements.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -121,11 +121,11 @@ async fn accept(
         () = stop.cancelled() => return Ok(()),
         () = readiness.ready() => {}
     }
-    let (drain, draining) = (edge.drain.clone(), stop.clone());
+    let (leaving, draining) = (edge.clone(), stop.clone());
     let goodbye = async move {
         draining.cancelled().await;
         readiness.stopping();
-        drain.cancel();
+        leaving.start_draining();
     };
     let app = with_edge(routes(edge.clone()), Some(edge.auth.origins()));
     let serving = http::serve(public, app, config.http, stop);
@@ -153,6 +153,7 @@ fn edge(
         checks: AtomicU64::new(0),
         connections: Connections::new(),
         drain: CancellationToken::new(),
+        draining: AtomicBool::new(false),
         hub,
         library,
         catalogue,

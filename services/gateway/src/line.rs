@@ -128,6 +128,11 @@ impl Line {
         if has_frames { Step::Write { more } } else { Step::Idle }
     }
 
+    /// What wakes the connection.
+    pub(crate) fn signal(&self) -> Arc<Signal> {
+        self.signal.clone()
+    }
+
     /// Makes [`Line::ready`] resolve once more.
     pub(crate) fn poke(&self) {
         self.signal.raise();

@@ -134,7 +134,7 @@ impl Records {
                     joins: fill.joins,
                     channel: fill.channel.to_string(),
                     after: at(&fill.after, fill.part),
-                    paused: at(&fill.paused, None),
+                    paused: at(&fill.paused, fill.paused_part),
                 })
                 .collect(),
             received: record.received.map(|cursor| self.keys.encode(tenant, &cursor)),
@@ -150,13 +150,14 @@ impl Records {
             Some((Channel::parse(&name).ok()?, at(&floor)?.position))
         };
         let fill = |fill: StoredFill| {
-            let after = at(&fill.after)?;
+            let (after, paused) = (at(&fill.after)?, at(&fill.paused)?);
             Some(Fill {
                 joins: fill.joins,
                 channel: Channel::parse(&fill.channel).ok()?,
                 after: after.position,
                 part: after.part,
-                paused: at(&fill.paused)?.position,
+                paused: paused.position,
+                paused_part: paused.part,
             })
         };
         Some(Record {

@@ -11,6 +11,8 @@ use runtime::nats::Nats;
 use runtime::tasks::BoxError;
 use tokio_util::sync::CancellationToken;
 
+use crate::hub::Signal;
+
 /// A dead node does not answer at all; a live one ends a connection well within this.
 const FENCE_WITHIN: Duration = Duration::from_millis(500);
 
@@ -27,6 +29,8 @@ pub(crate) struct Registry {
 struct Held {
     fence: CancellationToken,
     ended: CancellationToken,
+    /// Wakes the connection, so that one that idles looks at its fence.
+    signal: Arc<Signal>,
 }
 
 /// A connection's place in the registry, given up when it is dropped.
@@ -37,6 +41,11 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// Whether another connection has taken the session over.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.held.fence.is_cancelled()
+    }
+
     /// Resolves when another connection takes the session over.
     pub(crate) async fn fenced(&self) {
         self.held.fence.cancelled().await;
@@ -62,9 +71,11 @@ impl Registry {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn hold(&self, tenant: &Tenant, id: &str) -> Lease {
+    /// `signal` wakes the connection that holds the session.
+    pub(crate) fn hold(&self, tenant: &Tenant, id: &str, signal: Arc<Signal>) -> Lease {
         let key = (tenant.clone(), id.to_owned());
-        let held = Held { fence: CancellationToken::new(), ended: CancellationToken::new() };
+        let (fence, ended) = (CancellationToken::new(), CancellationToken::new());
+        let held = Held { fence, ended, signal };
         self.lock().insert(key.clone(), held.clone());
         Lease { registry: self.clone(), key, held }
     }
@@ -74,6 +85,7 @@ impl Registry {
         let held = self.lock().get(&(tenant.clone(), id.to_owned())).cloned();
         if let Some(held) = held {
             held.fence.cancel();
+            held.signal.raise();
             // A connection that is stuck is dropped with its socket; it cannot deliver to the new one.
             let _late = tokio::time::timeout(FENCE_WITHIN, held.ended.cancelled()).await;
         }

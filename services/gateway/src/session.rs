@@ -4,10 +4,10 @@
 //! Pure: the tail and pages are handed in, frames and wishes are handed out; it knows no socket, wire or clock.
 
 use domain::cursor::{Cursor, Part};
-use domain::position::Position;
+use domain::position::{Position, StreamPosition};
 use domain::{Channel, StreamId, Tenant};
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Place};
 use crate::tail::{Local, Slot, Tail};
 
 mod collect;
@@ -59,7 +59,8 @@ pub(crate) struct Session {
     tenant: Tenant,
     /// Everything up to here that is due to the session has been given to it.
     position: Position,
-    part: Option<Part>,
+    /// An event of which some frames have been given; void once the position has passed it.
+    part: Option<PartOf>,
     stage: Stage,
     /// The place in the tail behind which it reads; meaningful while live.
     at: Local,
@@ -95,7 +96,7 @@ impl Session {
         };
         if let Start::After(cursor) = start {
             session.position = cursor.position;
-            session.part = cursor.part;
+            session.part = PartOf::next(cursor.part, &cursor.position);
             session.settle(tail);
         }
         session
@@ -107,7 +108,7 @@ impl Session {
             Some(at) => {
                 self.stage = Stage::Live;
                 self.at = at;
-                self.aligned = self.part.is_none()
+                self.aligned = self.part().is_none()
                     && self.position.sequences() == tail.position_at(at).sequences()
                     && !self.fills.at_edge(&self.position);
             }
@@ -125,7 +126,7 @@ impl Session {
 
     /// The session's own position as a cursor: what its holder may resume from right now.
     pub(crate) fn cursor(&self) -> Cursor {
-        Cursor { position: self.position, mark: self.fills.mark(&self.position), part: self.part }
+        Cursor { position: self.position, mark: self.fills.mark(&self.position), part: self.part() }
     }
 
     #[cfg(test)]
@@ -169,6 +170,12 @@ impl Session {
         due
     }
 
+    /// What a cursor at the session's position says of the next event.
+    fn part(&self) -> Option<Part> {
+        let is_next = |part: &PartOf| !self.position.covers(part.stream, part.sequence);
+        self.part.filter(is_next).map(PartOf::of)
+    }
+
     /// Hands out the frames of one event that is next in its stream and moves behind it.
     fn give(
         &mut self,
@@ -178,34 +185,72 @@ impl Session {
         sink: &mut impl Sink,
     ) {
         let due = self.due(entry);
-        let stream = entry.place.map(|place| place.stream);
-        let given = self.take_part(stream);
-        for (nth, variant) in due.iter().enumerate().skip(given) {
-            let last = nth + 1 == due.len();
-            if let (true, Some(slot)) = (last, shared) {
+        let given = self.take_part(entry);
+        let mut frames = due.iter().filter(|&variant| variant >= given).peekable();
+        while let Some(variant) = frames.next() {
+            let is_last = frames.peek().is_none();
+            if let (true, Some(slot)) = (is_last, shared) {
                 sink.deliver(Delivery::Shared { slot, variant });
                 continue;
             }
-            let position = if last { after } else { self.position };
-            let part = match stream {
-                Some(stream) if !last => Some(Part { stream, given: nth as u8 + 1 }),
-                _ => self.part,
+            let cursor = match entry.place {
+                Some(place) if !is_last => self.amid(&place, variant),
+                _ => self.at(after),
             };
-            let cursor = Cursor { position, mark: self.fills.mark(&position), part };
             sink.deliver(Delivery::Own { entry, variant, cursor });
         }
         self.position = after;
+        if self.part().is_none() {
+            self.part = None;
+        }
     }
 
-    /// How many frames of the next event of `stream` the holder has already.
-    fn take_part(&mut self, stream: Option<StreamId>) -> usize {
-        match self.part {
-            Some(part) if Some(part.stream) == stream => {
-                self.part = None;
-                usize::from(part.given)
-            }
-            _ => 0,
-        }
+    fn at(&self, position: Position) -> Cursor {
+        let part = self.part.filter(|part| !position.covers(part.stream, part.sequence));
+        let part = part.map(PartOf::of);
+        Cursor { position, mark: self.fills.mark(&position), part }
+    }
+
+    /// The cursor of a frame that others of the same event follow: right before the event, with what was given of it.
+    fn amid(&self, place: &Place, variant: usize) -> Cursor {
+        let mut position = self.position;
+        let before = StreamPosition {
+            epoch: self.epochs[place.stream.index()],
+            sequence: place.sequence - 1,
+            fingerprint: 0,
+        };
+        position.set(place.stream, before);
+        let part = Some(Part { stream: place.stream, given: variant as u8 + 1 });
+        Cursor { position, mark: self.fills.mark(&position), part }
+    }
+
+    /// Which variants of the event the holder has: those below this one.
+    fn take_part(&mut self, entry: &Entry) -> usize {
+        let is_of = |part: &PartOf| {
+            entry.place.is_some_and(|p| p.stream == part.stream && p.sequence == part.sequence)
+        };
+        self.part.take_if(|part| is_of(part)).map_or(0, |part| usize::from(part.given))
+    }
+}
+
+/// What has been given of one event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct PartOf {
+    stream: StreamId,
+    sequence: u64,
+    /// Variants below this one.
+    given: u8,
+}
+
+impl PartOf {
+    /// A cursor's part speaks of the event right behind its position.
+    fn next(part: Option<Part>, position: &Position) -> Option<Self> {
+        let Part { stream, given } = part?;
+        Some(Self { stream, sequence: position.sequence(stream) + 1, given })
+    }
+
+    fn of(self) -> Part {
+        Part { stream: self.stream, given: self.given }
     }
 }
 

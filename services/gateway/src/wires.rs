@@ -5,18 +5,21 @@ use bytes::Bytes;
 
 use crate::entry::{Entry, Variant};
 
+pub(crate) mod engineio;
+pub(crate) mod socketio;
 pub(crate) mod sse;
 pub(crate) mod trpc;
 pub(crate) mod websocket;
 pub(crate) mod websocket_frame;
 
 /// How many wires have frames that are kept for others.
-pub(crate) const COUNT: usize = 2;
+pub(crate) const COUNT: usize = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wire {
     WebSocket,
     Sse,
+    SocketIo,
     Trpc(trpc::Mode),
 }
 
@@ -26,6 +29,7 @@ impl Wire {
         match self {
             Self::WebSocket => Some(0),
             Self::Sse => Some(1),
+            Self::SocketIo => Some(2),
             Self::Trpc(_) => None,
         }
     }
@@ -40,6 +44,7 @@ impl Wire {
         match self {
             Self::WebSocket => websocket::event_body(entry, variant),
             Self::Sse => sse::event_body(entry, variant),
+            Self::SocketIo => socketio::event_body(entry, variant),
             Self::Trpc(mode) => trpc::event_body(mode, entry, variant),
         }
     }
@@ -49,6 +54,7 @@ impl Wire {
         match self {
             Self::WebSocket => websocket::finish_event(body, cursor),
             Self::Sse => sse::finish_event(body, cursor),
+            Self::SocketIo => socketio::finish_event(body, cursor),
             Self::Trpc(mode) => trpc::finish_event(mode, body, cursor),
         }
     }

@@ -38,7 +38,7 @@ pub(crate) async fn open(
     let credentials = Credentials::of(request.headers(), request.uri().query());
     let admitted = edge.auth.authenticate(&credentials).await.map_err(|e| e.into_response())?;
     peer.authenticated();
-    if edge.drain.is_cancelled() {
+    if edge.is_draining() {
         return Err(problems::refused(UNAVAILABLE).into_response());
     }
     let after = last_event_id(request.headers()).or(asked.last_event_id).or(asked.after);

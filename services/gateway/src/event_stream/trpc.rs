@@ -57,7 +57,7 @@ pub(crate) async fn subscribe(
         None => Ok(Opening::NOW),
     };
     let opening = match opening {
-        Ok(opening) if !edge.drain.is_cancelled() => opening,
+        Ok(opening) if !edge.is_draining() => opening,
         _ => return refuse(ErrorCode::Unavailable, "Come back in a moment."),
     };
     let channels: [Channel; 1] = [channel];

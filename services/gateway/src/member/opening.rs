@@ -62,9 +62,10 @@ impl Member {
             name: record.device.clone(),
         };
         let ask_again = admitted.ask_again.map(|again| (Instant::now() + ASK_AGAIN, again));
+        let line = Line::open(&edge.hub, &edge.library, wire, tenant.clone(), &opening.start);
         let mut member = Self {
-            lease: edge.registry.hold(&tenant, &client_id),
-            line: Line::open(&edge.hub, &edge.library, wire, tenant, &opening.start),
+            lease: edge.registry.hold(&tenant, &client_id, line.signal()),
+            line,
             edge: edge.clone(),
             identity,
             client_id,

@@ -124,7 +124,7 @@ impl Session {
         let is_past = slot.entry.place.is_none() && at <= self.ephemeral_after;
         if !is_past && (self.aligned || !self.has_been_given(slot)) {
             let after = if self.aligned { slot.after } else { self.position.max(&slot.after) };
-            self.aligned = self.part.is_none()
+            self.aligned = self.part().is_none()
                 && after.sequences() == slot.after.sequences()
                 && !self.fills.at_edge(&after);
             let shared = self.aligned.then_some(slot);
@@ -136,7 +136,7 @@ impl Session {
     fn reach_head(&mut self, tail: &Tail) {
         self.at = tail.last();
         self.position = self.position.max(tail.head());
-        self.aligned = self.part.is_none()
+        self.aligned = self.part().is_none()
             && self.position.sequences() == tail.head().sequences()
             && !self.fills.at_edge(&self.position);
     }

@@ -9,7 +9,7 @@ use domain::Channel;
 use domain::cursor::{Cursor, Mark, Part};
 use domain::position::Position;
 
-use super::{Session, Subscription};
+use super::{PartOf, Session, Subscription};
 use crate::tail::Tail;
 
 /// One back-fill, as the session record keeps it.
@@ -24,13 +24,15 @@ pub(crate) struct Fill {
     pub part: Option<Part>,
     /// Where the other channels wait.
     pub paused: Position,
+    /// What was given of their next event.
+    pub paused_part: Option<Part>,
 }
 
 pub(super) struct Current {
     joins: u8,
     pub(super) channel: Channel,
     pub(super) paused: Position,
-    paused_part: Option<Part>,
+    paused_part: Option<PartOf>,
 }
 
 /// Joins that wait for their turn; more are refused by the limit on channels.
@@ -58,11 +60,11 @@ impl Fills {
         match &self.current {
             None => of.next().is_some(),
             Some(fill) => {
-                let mut any = false;
+                let mut is_filled = false;
                 of.all(|subscription| {
-                    any = true;
+                    is_filled |= subscription.channel == fill.channel;
                     subscription.channel == fill.channel || self.awaits(&subscription.channel)
-                }) && any
+                }) && is_filled
             }
         }
     }
@@ -120,6 +122,7 @@ impl Session {
             after: after.position,
             part: after.part,
             paused,
+            paused_part: self.paused_part(),
         };
         self.fills.waiting.push_back(fill.clone());
         Some(fill)
@@ -132,16 +135,26 @@ impl Session {
         }
         if let Some(fill) = self.fills.waiting.pop_front() {
             self.page = None;
-            self.begin(&fill, fill.after.min(&self.position), fill.part);
+            let position = fill.after.min(&self.position);
+            let part = PartOf::next(fill.part, &fill.after);
+            self.begin(&fill, position, part);
         }
     }
 
-    fn begin(&mut self, fill: &Fill, position: Position, part: Option<Part>) {
+    /// What the other channels' holder has of their next event.
+    fn paused_part(&self) -> Option<Part> {
+        match self.fills.current() {
+            Some(current) => current.paused_part.map(PartOf::of),
+            None => self.part(),
+        }
+    }
+
+    fn begin(&mut self, fill: &Fill, position: Position, part: Option<PartOf>) {
         self.fills.current = Some(Current {
             joins: fill.joins,
             channel: fill.channel.clone(),
             paused: fill.paused,
-            paused_part: self.part,
+            paused_part: PartOf::next(fill.paused_part, &fill.paused),
         });
         self.position = position;
         self.part = part;
@@ -156,10 +169,15 @@ impl Session {
         let mut open = Vec::new();
         let mut rest = fills;
         if let Some(at) = fills.iter().position(begun) {
-            self.position = fills[at].paused;
-            self.begin(&fills[at], cursor.position, cursor.part);
-            open.push(fills[at].clone());
             rest = &fills[at + 1..];
+            if cursor.position.includes(&fills[at].paused) {
+                // It had just ended: what the cursor says is about all channels again.
+                self.fills.edge = Some((fills[at].joins, fills[at].paused));
+            } else {
+                let part = PartOf::next(cursor.part, &cursor.position);
+                self.begin(&fills[at], cursor.position, part);
+            }
+            open.push(fills[at].clone());
         }
         let paused = self.fills.current().map_or(self.position, |current| current.paused);
         for fill in rest {
@@ -170,7 +188,9 @@ impl Session {
                 continue;
             }
             // The holder may stand before the place where the fill was to pause the others: it pauses them here.
-            let fill = Fill { joins: self.fills.number(), paused, ..fill.clone() };
+            let paused_part = self.paused_part();
+            let joins = self.fills.number();
+            let fill = Fill { joins, paused, paused_part, ..fill.clone() };
             self.fills.waiting.push_back(fill.clone());
             open.push(fill);
         }

@@ -98,8 +98,9 @@ impl Connection {
         let is_drained = self.socket.is_drained();
         tokio::select! {
             biased;
-            () = lease.fenced() => return Err(Ending::taken_over()),
-            () = self.edge.drain.cancelled() => return Err(drain().await),
+            // While nothing is being written, the line's wake-up says that there is something to look at.
+            () = lease.fenced(), if !is_drained => return Err(Ending::taken_over()),
+            () = self.edge.drain.cancelled(), if !is_drained => return Err(drain().await),
             happened = self.socket.drive() => match happened {
                 Ok(Happened::Wrote) => self.took = Instant::now(),
                 Ok(Happened::Read) => {
@@ -108,10 +109,20 @@ impl Connection {
                 }
                 Ok(Happened::Closed) | Err(_) => return Err(Ending::gone()),
             },
-            () = line.ready(), if is_drained => self.deliver()?,
+            () = line.ready(), if is_drained => self.wake().await?,
             () = timer.as_mut() => Box::pin(self.tick()).await?,
         }
         Ok(())
+    }
+
+    async fn wake(&mut self) -> Result<(), Ending> {
+        if self.member.as_ref().is_some_and(|member| member.lease.is_fenced()) {
+            return Err(Ending::taken_over());
+        }
+        if self.edge.is_draining() {
+            return Err(drain().await);
+        }
+        self.deliver()
     }
 
     /// Collects what is due until the socket has something to write or nothing is left.
