@@ -6,6 +6,7 @@ pub(crate) mod pages;
 pub(crate) mod publisher;
 pub(crate) mod scripts;
 pub(crate) mod signatures;
+pub(crate) mod socketio;
 pub(crate) mod sse;
 pub(crate) mod sse_text;
 pub(crate) mod token;

@@ -155,3 +155,28 @@ async fn a_join_survives_the_death_of_its_gateway_in_the_middle_of_its_past() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_cursor_of_a_back_fill_can_be_brought_again_and_again() {
+    journey(60, async {
+        let options = Options::default().two_gateways();
+        let (platform, history) = (TestPlatform::start_with(options).await, History::new());
+        let (mut socket, start) = past(&platform, &history).await;
+        let mut writer = calls(&history, "c");
+        writer.publish(platform.ingest(), 5).await;
+        socket.receive(5).await;
+        socket.join("whatsapp:account-7", start).await.unwrap();
+        socket.receive(25).await;
+        let cursor = socket.cursors[14].clone();
+        // Cut each time before anything came: a page that keeps only the cursors of events brings the same again.
+        for gateway in [platform.gateway(), platform.second_gateway(), platform.gateway()] {
+            socket.cursor = Some(cursor.clone());
+            socket.resume(gateway).await.unwrap();
+        }
+        writer.publish(platform.ingest(), 5).await;
+        socket.drain().await;
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}

@@ -16,6 +16,7 @@ mod clients;
 mod critical;
 mod cursors;
 mod cuts;
+mod explorer;
 mod faults;
 mod gaps;
 mod harness;

@@ -151,23 +151,53 @@ impl History {
     pub(crate) fn assert_clean(&self) -> Verdict {
         let verdict = self.judge();
         if !verdict.is_clean() {
-            let entries = self.entries.lock().unwrap();
-            let quiet = entries.iter().filter(|(_, entry)| !is_traffic(entry));
-            let told: Vec<String> =
-                quiet.map(|(at, entry)| format!("{:>9} ms {entry:?}", at / 1000)).collect();
-            panic!("{verdict}\nwithout the traffic:\n{}", told.join("\n"));
+            let story = verdict.first_victim().map(|client| self.story(&client));
+            panic!("{verdict}\n{}", story.unwrap_or_default());
         }
         verdict
     }
+
+    /// What one client saw, a line each, with the faults in between.
+    fn story(&self, of: &ClientName) -> String {
+        let entries = self.entries.lock().unwrap();
+        let lines = entries.iter().filter_map(|(at, entry)| {
+            let (client, told) = told(entry)?;
+            let is_its = client.is_none_or(|client| client == of);
+            is_its.then(|| format!("{:>8} ms {told}", at / 1000))
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
 }
 
-fn is_traffic(entry: &Entry) -> bool {
-    matches!(
-        entry,
-        Entry::Attempt { .. }
-            | Entry::Stored { .. }
-            | Entry::Frame { .. }
-            | Entry::AckSent { .. }
-            | Entry::AckConfirmed { .. }
-    )
+/// Whose entry it is and what it says; cursors by their end, which tells them apart.
+fn told(entry: &Entry) -> Option<(Option<&ClientName>, String)> {
+    let end = |cursor: &str| cursor[cursor.len().saturating_sub(8)..].to_owned();
+    let start = |start: &Start| match start {
+        Start::Cursor(cursor) => format!("after {}", end(cursor)),
+        Start::Now | Start::Earliest | Start::Acknowledged => format!("{start:?}"),
+    };
+    let (client, told) = match entry {
+        Entry::Attempt { .. } | Entry::Stored { .. } => return None,
+        Entry::Refused { .. } | Entry::Unanswered { .. } => return None,
+        Entry::Fault { what } => return Some((None, format!("FAULT {what}"))),
+        Entry::Opened { client, channels, start: from } => {
+            (client, format!("opened {} {}", start(from), channels.join(" ")))
+        }
+        Entry::Joining { client, channel, start: from } => {
+            (client, format!("joining {channel} {}", start(from)))
+        }
+        Entry::Following { client, channels } => (client, format!("following {channels:?}")),
+        Entry::Left { client, channel } => (client, format!("left {channel}")),
+        Entry::Frame { client, frame } => {
+            let cursor = frame.cursor.as_deref().map(end).unwrap_or_default();
+            (client, format!("  {cursor} {:?} {}", frame.value, frame.name))
+        }
+        Entry::Position { client, cursor } => (client, format!("  {} position", end(cursor))),
+        Entry::AckSent { client, cursor } => (client, format!("acknowledges {}", end(cursor))),
+        Entry::AckConfirmed { client, cursor } => (client, format!("confirmed {}", end(cursor))),
+        Entry::Gap { client, channels, reason } => (client, format!("GAP {reason} {channels:?}")),
+        Entry::Closed { client, why } => (client, format!("closed {why}")),
+        Entry::Drained { client } => (client, "drained".to_owned()),
+    };
+    Some((Some(client), told))
 }

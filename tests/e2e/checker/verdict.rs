@@ -67,6 +67,13 @@ impl Verdict {
             && self.publisher_order.is_empty()
     }
 
+    /// The client whose story tells most.
+    pub(crate) fn first_victim(&self) -> Option<ClientName> {
+        let wrong = [&self.unexpected, &self.duplicates, &self.disorder, &self.silent_gaps];
+        let wrong = wrong.into_iter().flatten().map(|wrong| &wrong.client);
+        wrong.chain(self.lost.iter().map(|lost| &lost.client)).next().cloned()
+    }
+
     pub(crate) fn lost_at(&self, place: Place) -> usize {
         self.lost.iter().filter(|lost| lost.place == place).count()
     }

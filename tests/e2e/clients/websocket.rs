@@ -264,8 +264,9 @@ impl WebSocket {
 
     fn take(&mut self, frame: &Json) {
         let kind = frame["type"].as_str().unwrap_or_default();
-        let cursor = frame["cursor"].as_str().or(frame["payload"]["cursor"].as_str());
-        let cursor = cursor.map(str::to_owned);
+        // An answer repeats what was asked; it is no position.
+        let inner = frame["payload"]["cursor"].as_str().filter(|_| frame["ref"].is_null());
+        let cursor = frame["cursor"].as_str().or(inner).map(str::to_owned);
         let client = self.name.clone();
         if kind == "gap" {
             let payload = &frame["payload"];
