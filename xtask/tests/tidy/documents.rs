@@ -248,3 +248,39 @@ fn every_command_that_a_document_shows_is_one() {
     }
     none("a document shows commands that there are", unknown);
 }
+
+#[test]
+fn the_architecture_can_be_read_in_one_sitting() {
+    let lines = document("ARCHITECTURE.md").lines().count();
+    assert!(lines <= 200, "ARCHITECTURE.md has {lines} lines; what is more belongs into docs/");
+}
+
+#[test]
+fn documents_name_no_place_outside_the_project() {
+    let mut found = Vec::new();
+    for (path, text) in documents() {
+        for (number, line) in text.lines().enumerate() {
+            if ["/tmp/", "/root/", "/home/"].iter().any(|place| line.contains(place)) {
+                found.push(format!("{path}:{}: {line}", number + 1));
+            }
+        }
+    }
+    none("a document is true on every machine", found);
+}
+
+#[test]
+fn every_key_of_a_configuration_file_is_documented() {
+    let files = document("docs/FILES.md");
+    let sources = document("services/ingest/src/sources/file.rs");
+    let (_, keys) = sources.split_once("const KEYS").unwrap();
+    let keys = keys.split(';').nth(1).unwrap_or_default();
+    let applications = document("shared/runtime/src/auth/applications/file.rs");
+    let (_, reader) = applications.split_once("fn application(").unwrap();
+    let reader = reader.split("\n}").next().unwrap_or_default();
+    let mut named: Vec<&str> = literals(keys).collect();
+    named.extend(literals(reader).filter(|it| is_code(it)));
+    assert!(named.len() > 15, "{named:?}");
+    let missing = named.into_iter().filter(|key| !files.contains(&format!("| `{key}` |")));
+    let missing = missing.filter(|key| !["ezri", "acme", "never"].contains(key));
+    none("docs/FILES.md explains the keys", missing.map(str::to_owned).collect());
+}
