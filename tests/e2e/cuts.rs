@@ -126,3 +126,43 @@ async fn cut_inside(gateway: SocketAddr, history: &History, bytes: u64) {
     events.receive(EVENTS).await;
     events.drain().await;
 }
+
+#[tokio::test]
+async fn a_cut_between_the_two_frames_of_one_event_gives_the_other_and_none_twice() {
+    journey(90, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let gateway = platform.gateway();
+        let mut socket = admin(&history, "ann");
+        socket.connect(gateway).await.unwrap();
+        // A call's change has a name of its own on the call's own channel.
+        socket.join("calls", Start::Now).await.unwrap();
+        socket.join("call:CA42", Start::Now).await.unwrap();
+        let mut events = source(&history, "bob", &["calls", "call:CA42"]);
+        events.connect(gateway, Start::Now).await.unwrap();
+        let mut writer = calls(&history, "w");
+        for frames in 1..=20 {
+            if frames % 2 == 1 {
+                writer.publish(platform.ingest(), 1).await;
+            }
+            socket.receive(frames).await;
+            socket.resume(gateway).await.unwrap();
+            events.receive(frames).await;
+            events.resume(gateway).await.unwrap();
+        }
+        socket.drain().await;
+        events.drain().await;
+        assert_eq!((socket.received.len(), events.received.len()), (20, 20));
+        let (recorded, mut received) = (socket.cursors.clone(), 20);
+        for (at, cursor) in recorded.iter().enumerate() {
+            socket.cursor = Some(cursor.clone());
+            socket.resume(gateway).await.unwrap();
+            received += 20 - at - 1;
+            socket.receive(received).await;
+        }
+        socket.drain().await;
+        assert_eq!(socket.received.len(), received);
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
