@@ -1,6 +1,8 @@
 //! The house's rules that no compiler checks.
 
 #[cfg(test)]
+mod codes;
+#[cfg(test)]
 mod crates;
 #[cfg(test)]
 mod documents;
