@@ -1,46 +1,16 @@
-//! The listener that the official Engine.IO and Socket.IO suites talk to: the gateway's own engine and namespaces
-//! with the suites' options and handlers.
-//!
-//! `cargo run --release -p gateway --example conformance -- 127.0.0.1:3000`
+//! What the official suites expect of their listener: Engine.IO messages come back, Socket.IO events are answered.
 
 use std::future::pending;
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use gateway::socketio::{
     Application, Applications, Closing, Event, Handler, Handshake, Message, Namespaces, Options,
-    Outbox, routes,
+    Outbox,
 };
-use runtime::http::{ServeOptions, bind, edge, serve};
-use runtime::tasks::{BoxError, Connections, stop_on_signals};
 use serde_json::Value;
 use tokio::time::Instant;
 
-const ADDRESS: &str = "127.0.0.1:3000";
-
-#[tokio::main]
-async fn main() -> Result<(), BoxError> {
-    let address: SocketAddr = std::env::args().nth(1).as_deref().unwrap_or(ADDRESS).parse()?;
-    let options = Options {
-        ping_interval: Duration::from_millis(300),
-        ping_timeout: Duration::from_millis(200),
-        connect_timeout: Duration::from_secs(1),
-        ..Options::default()
-    };
-    let connections = Connections::new();
-    let app = routes("/engine.io", options, Echoes, connections.clone()).merge(routes(
-        "/socket.io",
-        options,
-        Suites(options),
-        connections,
-    ));
-    let (shutdown, _signals) = stop_on_signals()?;
-    let listeners = bind(&[address], "the first argument").await?;
-    Ok(serve(listeners, edge(app, None), ServeOptions::default(), shutdown).await?)
-}
-
 #[derive(Clone, Copy)]
-struct Echoes;
+pub(crate) struct Echoes;
 
 impl Applications for Echoes {
     type Application = Echo;
@@ -51,7 +21,7 @@ impl Applications for Echoes {
 }
 
 /// Sends every message back.
-struct Echo;
+pub(crate) struct Echo;
 
 impl Application for Echo {
     async fn receive(&mut self, message: Message, outbox: &mut Outbox) -> Result<(), Closing> {
@@ -75,7 +45,7 @@ impl Application for Echo {
 }
 
 #[derive(Clone, Copy)]
-struct Suites(Options);
+pub(crate) struct Suites(pub(crate) Options);
 
 impl Applications for Suites {
     type Application = Namespaces<Suite>;
@@ -86,7 +56,7 @@ impl Applications for Suites {
 }
 
 /// Tells what it was given: `auth` with the CONNECT payload, `message-back`, acknowledgements.
-struct Suite;
+pub(crate) struct Suite;
 
 impl Handler for Suite {
     async fn connect(
