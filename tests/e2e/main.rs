@@ -30,6 +30,7 @@ mod publications;
 mod recovery;
 mod shutdown;
 mod slow_reader;
+mod socketio;
 mod storms;
 mod takeover;
 mod two_gateways;

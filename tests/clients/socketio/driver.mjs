@@ -21,7 +21,10 @@ const lively = (value) => {
 // `late`: as an application whose effects take the listeners off on disconnect and put them on again after connect.
 function watch(name, socket, late) {
   const event = (event, ...args) => tell({ socket: name, kind: "event", name: event, args: args.map(plain) });
-  const listen = () => socket.offAny(event).onAny(event);
+  const listen = () => {
+    socket.offAny(event).onAny(event);
+    tell({ socket: name, kind: "listening" });
+  };
   if (!late) listen();
   socket.io.on("open", () => {
     socket.io.engine.on("upgrade", (transport) =>
