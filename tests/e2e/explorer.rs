@@ -107,11 +107,10 @@ impl Explorer {
             78..84 => self.rewind(world).await,
             84..90 => self.join(world).await,
             90..95 => {
-                if self.socket.acknowledge().await.is_ok() {
-                    self.acknowledged = self.socket.cursors.len() > self.since;
-                }
+                self.socket.acknowledge().await.unwrap();
+                self.acknowledged = self.socket.cursors.len() > self.since;
             }
-            95..98 if self.acknowledged => {
+            95..99 if self.acknowledged => {
                 let gateway = world.gateway();
                 self.socket.resume_from_acknowledged(gateway).await.unwrap();
                 self.since = self.socket.cursors.len();
