@@ -42,6 +42,8 @@ async fn admin(edge: &Shared, headers: &HeaderMap, uri: &Uri) -> Result<Identity
 struct Ack {
     device: String,
     cursor: String,
+    /// The channels that it is about; else those that the device opened last.
+    channels: Option<Vec<String>>,
 }
 
 /// `POST /v1/acks`: for clients without a way back, such as SSE. Stored when it is answered.
@@ -62,8 +64,14 @@ pub(crate) async fn acknowledge(
         user: identity.user.to_string(),
         name: ack.device,
     };
-    let stored = edge.devices.acknowledge(&device, None, &cursor).await;
-    stored.map_err(|_| problems::refused(UNAVAILABLE).into_response())?;
+    let channels: Option<Vec<_>> = ack
+        .channels
+        .map(|names| names.iter().filter_map(|name| edge.catalogue.channel(name)).collect());
+    let known = edge.devices.acknowledge(&device, channels.as_deref(), &cursor).await;
+    if !known.map_err(|_| problems::refused(UNAVAILABLE).into_response())? {
+        let detail = "Nothing is known of this device; open /sse with it, or name its channels.";
+        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_device", detail).into_response());
+    }
     Ok(Json(json!({ "ok": true, "cursor": ack.cursor })).into_response())
 }
 

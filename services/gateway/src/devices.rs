@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use domain::cursor::{Cursor, CursorKeys};
-use domain::{Channel, EntityToken, Tenant};
+use domain::{Channel, EntityToken, StreamId, Tenant};
 use runtime::kv::{Bucket, KvError};
 use runtime::nats::Nats;
 use serde::{Deserialize, Serialize};
@@ -108,48 +108,58 @@ impl Devices {
         Ok(entry.map(|entry| read(&entry.value).sets).unwrap_or_default())
     }
 
-    /// Remembers that the device begins to follow these channels, unless it is known to.
+    /// Remembers that the device follows these channels now, from `at` on where it did not before. `anew`: what it
+    /// acknowledged before does not count any more.
     pub(crate) async fn begin(
         &self,
         device: &Device,
         channels: &[Channel],
         at: &Cursor,
+        anew: bool,
     ) -> Result<(), KvError> {
         let wanted = names(channels);
         self.change(device, |stored| {
             let is_known = stored.sets.iter().any(|set| set.channels == wanted);
             let has_changed = stored.put_first(&wanted);
-            if !is_known {
+            if !is_known || anew {
                 stored.sets[0].cursor = self.keys.encode(&device.tenant, at);
             }
-            has_changed
+            has_changed || anew
         })
         .await
     }
 
-    /// Moves the position of one set of channels, or of all sets of the device. A position never moves back.
+    /// Moves the position of one set of channels, else of the set that the device opened last. A position never
+    /// moves back. Says whether there was a set to move.
     pub(crate) async fn acknowledge(
         &self,
         device: &Device,
         channels: Option<&[Channel]>,
         cursor: &Cursor,
-    ) -> Result<(), KvError> {
+    ) -> Result<bool, KvError> {
         let wanted = channels.map(names);
+        let mut is_known = false;
         self.change(device, |stored| {
             let mut has_changed = wanted.as_ref().is_some_and(|wanted| stored.put_first(wanted));
-            for set in &mut stored.sets {
-                if wanted.as_ref().is_none_or(|wanted| set.channels == *wanted) {
-                    has_changed |= self.advance(device, set, cursor);
-                }
+            is_known = !stored.sets.is_empty();
+            if let Some(set) = stored.sets.first_mut() {
+                has_changed |= self.advance(device, set, cursor);
             }
             has_changed
         })
-        .await
+        .await?;
+        Ok(is_known)
     }
 
     fn advance(&self, device: &Device, set: &mut Set, cursor: &Cursor) -> bool {
         let old = self.keys.decode(&device.tenant, &set.cursor).unwrap_or_default();
-        if old.position.includes(&cursor.position) && old != *cursor && old.part.is_none() {
+        let is_same_log = StreamId::ALL.into_iter().all(|stream| {
+            let (old, new) = (old.position.get(stream), cursor.position.get(stream));
+            old.sequence == 0 || old.epoch == new.epoch
+        });
+        let is_behind = old.position.includes(&cursor.position)
+            && (old.position.sequences() != cursor.position.sequences() || old == *cursor);
+        if is_same_log && is_behind {
             return false;
         }
         set.cursor = self.keys.encode(&device.tenant, cursor);

@@ -2,7 +2,7 @@
 //! who may join what, and where a client that comes back goes on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::catalogue::Catalogue;
 use domain::cursor::{Cursor, CursorError};
@@ -10,6 +10,7 @@ use domain::{Channel, Identity, Tenant};
 use runtime::auth::Authenticator;
 use runtime::nats::Nats;
 use runtime::tasks::Connections;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -22,6 +23,7 @@ use crate::meters::Meters;
 use crate::records::Records;
 use crate::registry::Registry;
 use crate::session::Start;
+use crate::tail::Tail;
 
 /// Stands for the start of retention where a cursor is expected.
 pub(crate) const EARLIEST: &str = "earliest";
@@ -41,7 +43,7 @@ pub(crate) struct Shared {
     pub limits: Limits,
     pub meters: Meters,
     /// Rises whenever live identities are to be looked at again: a revocation, a key that has gone.
-    pub checks: AtomicU64,
+    pub(crate) checks: watch::Sender<u64>,
     /// Connections that outlive their request.
     pub connections: Connections,
     pub drain: CancellationToken,
@@ -79,13 +81,16 @@ pub(crate) const UNAVAILABLE: Refused =
 pub(crate) struct Opening {
     pub start: Start,
     pub gap: Option<GapReason>,
+    /// [`crate::tail::Tail::rewinds`] from before the position was looked at.
+    pub rewinds: u32,
 }
 
 impl Opening {
-    pub(crate) const NOW: Self = Self { start: Start::Now, gap: None };
-
-    const fn gap(reason: GapReason) -> Self {
-        Self { start: Start::Now, gap: Some(reason) }
+    const fn new(found: Result<Cursor, GapReason>, rewinds: u32) -> Self {
+        match found {
+            Ok(cursor) => Self { start: Start::After(cursor), gap: None, rewinds },
+            Err(reason) => Self { start: Start::Now, gap: Some(reason), rewinds },
+        }
     }
 
     /// Whether it goes on where the client was.
@@ -116,20 +121,25 @@ impl Shared {
         if self.catalogue.may_join(identity, &channel) { Ok(channel) } else { Err(FORBIDDEN) }
     }
 
+    /// From now on.
+    pub(crate) fn opening_now(&self) -> Opening {
+        Opening { start: Start::Now, gap: None, rewinds: self.rewinds() }
+    }
+
+    fn rewinds(&self) -> u32 {
+        self.hub.with_tail(Tail::rewinds)
+    }
+
     /// Reads a client's cursor: where it goes on, or why it cannot.
     pub(crate) async fn opening(&self, tenant: &Tenant, cursor: &str) -> Result<Opening, Refused> {
-        match self.read_cursor(tenant, cursor).await? {
-            Ok(cursor) => Ok(Opening { start: Start::After(cursor), gap: None }),
-            Err(reason) => Ok(Opening::gap(reason)),
-        }
+        let rewinds = self.rewinds();
+        Ok(Opening::new(self.read_cursor(tenant, cursor).await?, rewinds))
     }
 
     /// The same for a position that was kept for the client.
     pub(crate) async fn opening_at(&self, cursor: Cursor) -> Result<Opening, Refused> {
-        Ok(match self.recognise(cursor).await? {
-            Ok(cursor) => Opening { start: Start::After(cursor), gap: None },
-            Err(reason) => Opening::gap(reason),
-        })
+        let rewinds = self.rewinds();
+        Ok(Opening::new(self.recognise(cursor).await?, rewinds))
     }
 
     /// A cursor that belongs to this log, or the reason why it does not.

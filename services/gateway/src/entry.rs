@@ -75,11 +75,6 @@ impl Entry {
         &self.variants
     }
 
-    /// Critical events are those of one stream, so that overtaking never leaves a hole in a stream's order.
-    pub(crate) fn is_critical(&self) -> bool {
-        self.place.is_some_and(|place| place.stream == StreamId::Crisis)
-    }
-
     /// The wire's frame of a variant without its cursor; encoded by the first who needs it.
     pub(crate) fn body(&self, variant: usize, wire: Wire) -> Bytes {
         let variant = &self.variants[variant];

@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,6 +14,7 @@ use domain::{Channel, Identity};
 use futures_util::stream::unfold;
 use runtime::auth::Admitted;
 use runtime::{clock, ids};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::edge::{Edge, Opening};
@@ -53,7 +53,7 @@ struct EventStream {
     line: Line,
     dialect: Dialect,
     first: Option<Bytes>,
-    checked: u64,
+    checks: watch::Receiver<u64>,
     comment_at: Instant,
     ask_at: Instant,
     /// The position that the client was last told.
@@ -68,16 +68,16 @@ impl EventStream {
         device: &str,
         channels: &[Channel],
         opening: &Opening,
+        recovered: bool,
     ) -> Self {
         let identity = Arc::new(admitted.identity.clone());
         let (tenant, wire) = (identity.tenant.clone(), dialect.wire());
-        let mut line = Line::open(&edge.hub, &edge.library, wire, tenant, &opening.start);
+        let mut line = Line::open(&edge.hub, &edge.library, wire, tenant, opening);
         let floor = edge.hub.with_tail(|tail| Session::floor_of(&opening.start, tail));
-        for channel in channels {
-            line.join_above(channel, floor);
-        }
+        let joined: Vec<_> = channels.iter().map(|channel| (channel.clone(), floor)).collect();
+        line.join_above(&joined);
         edge.meters.event_streams.inc();
-        let mut first = vec![dialect.greeting(&identity, device, channels, opening)];
+        let mut first = vec![dialect.greeting(&identity, device, channels, recovered)];
         if let Some(reason) = opening.gap {
             edge.meters.gaps.inc();
             first.push(dialect.gap(channels, reason));
@@ -87,7 +87,9 @@ impl EventStream {
             first.push(dialect.position(&line.cursor()));
         }
         let first = join(first);
-        let checked = edge.checks.load(Ordering::Acquire);
+        let mut checks = edge.checks.subscribe();
+        // Whatever was revoked while this was being opened.
+        checks.mark_changed();
         let now = Instant::now();
         Self {
             edge,
@@ -96,7 +98,7 @@ impl EventStream {
             line,
             dialect,
             first: Some(first),
-            checked,
+            checks,
             comment_at: now + COMMENT_EVERY,
             ask_at: now + ASK_AGAIN,
             told: None,
@@ -125,7 +127,8 @@ impl EventStream {
                     return Some(chunk);
                 }
             } else if self.comment_at <= Instant::now() {
-                return Some(self.idle());
+                // An idle client's position moves on with the log, too.
+                return Some(self.collect().unwrap_or_else(|| self.idle()));
             }
         }
     }
@@ -182,22 +185,27 @@ impl EventStream {
         next
     }
 
-    /// Whether the client still is who it was let in as.
+    /// Whether the client still is who it was let in as, and may be where it is.
     async fn may_stay(&mut self) -> bool {
-        let checks = self.edge.checks.load(Ordering::Acquire);
         let expired = self.identity.expires_at.is_some_and(|at| at <= clock::unix_seconds());
-        if (checks != self.checked || expired)
-            && self.edge.auth.still_valid(&self.identity).is_err()
-        {
-            return false;
+        if expired || self.checks.has_changed().unwrap_or(true) {
+            self.checks.mark_unchanged();
+            if self.edge.auth.still_valid(&self.identity).is_err() {
+                return false;
+            }
         }
-        self.checked = checks;
         let Some(credentials) = self.admitted.ask_again.as_ref() else { return true };
         if self.ask_at > Instant::now() {
             return true;
         }
         self.ask_at = Instant::now() + ASK_AGAIN;
-        self.edge.auth.authenticate(credentials).await.is_ok()
+        let Ok(Admitted { identity, .. }) = self.edge.auth.authenticate(credentials).await else {
+            return false;
+        };
+        let may_join = |channel: &Channel| self.edge.authorise(&identity, channel.as_str()).is_ok();
+        identity.user == self.identity.user
+            && identity.tenant == self.identity.tenant
+            && self.line.session().channels().all(may_join)
     }
 
     /// Spread over a moment, so that the clients of a node that stops do not come back all at once.

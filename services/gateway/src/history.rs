@@ -24,7 +24,7 @@ use crate::problems;
 const LIMIT: usize = 100;
 const MOST: usize = 1_000;
 /// Places looked at for one page when only some types are asked for.
-const LOOKED_AT: usize = 20_000;
+const LOOKED_AT: usize = 5_000;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Asked {
@@ -147,13 +147,17 @@ async fn read(
         let request = gathering.request(types);
         let refs = edge.library.refs(tenant, &request).await;
         let refs = refs.map_err(|error| problems::library(&error))?;
-        let entries = edge.library.entries(&refs.refs).await;
+        let entries = edge.library.entries(tenant, &refs.refs).await;
         let entries = entries.map_err(|error| problems::library(&error))?;
         gathering.expired |= !refs.removed.is_empty();
         gathering.more = refs.more;
-        gathering.looked_at += refs.refs.len();
+        gathering.clip(&refs.head);
+        let before = gathering.at;
         for entry in entries.into_iter().flatten() {
             gathering.take(entry, types);
+        }
+        if gathering.at == before {
+            break;
         }
     }
     gathering.finish(edge, tenant, from).await
@@ -213,6 +217,17 @@ impl Gathering {
         }
     }
 
+    /// Beyond what the answering node has indexed nothing has been looked for.
+    fn clip(&mut self, indexed: &Sequences) {
+        for stream in StreamId::ALL {
+            let at = self.head.get(stream);
+            if at.sequence > indexed[stream.index()] {
+                let sequence = indexed[stream.index()];
+                self.head.set(stream, StreamPosition { sequence, fingerprint: 0, ..at });
+            }
+        }
+    }
+
     fn take(&mut self, entry: Arc<Entry>, types: &[&str]) {
         let Some(place) = entry.place else { return };
         if self.events.len() == self.limit {
@@ -220,7 +235,10 @@ impl Gathering {
             return;
         }
         let at = place.position(self.head.get(place.stream).epoch);
-        let stands_on_it = self.newest_first && self.at.get(place.stream) == at;
+        // Only the newest can be the event whose cursor it is.
+        let is_first = self.looked_at == 0;
+        self.looked_at += 1;
+        let stands_on_it = is_first && self.newest_first && self.at.get(place.stream) == at;
         let behind = if self.newest_first { before(at) } else { at };
         self.at.set(place.stream, behind);
         if !stands_on_it && wanted(&entry, types) {
@@ -249,7 +267,6 @@ impl Gathering {
             }
             (_, None) => self.at,
         };
-        let start = position;
         let mut events = Vec::with_capacity(self.events.len());
         for entry in self.events {
             let Some(place) = entry.place else { continue };
@@ -257,7 +274,7 @@ impl Gathering {
             events.push((entry, position));
         }
         let next = match (self.newest_first, self.more) {
-            (true, _) => start,
+            (true, _) => self.at,
             (false, true) => position.max(&self.at),
             // Behind the last event of a channel its readers stand at the head of the log.
             (false, false) => position.max(&self.at).max(&self.head),

@@ -1,7 +1,7 @@
 //! Where the feed meets the connections: the tail behind a lock, and who is to be woken for which channel.
 //! It knows no socket and no wire; a connection is a signal here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -122,21 +122,18 @@ impl Hub {
         let mut state = self.write();
         let State { tail, listeners, everyone } = &mut *state;
         let Some(signal) = everyone.get(&id).cloned() else { return change(session, tail) };
-        let before: Vec<TopicId> = session.topics().collect();
+        let before: BTreeSet<TopicId> = session.topics().collect();
         let result = change(session, tail);
-        for topic in session.topics() {
-            if !before.contains(&topic) {
-                let place = topic as usize;
-                if listeners.len() <= place {
-                    listeners.resize_with(place + 1, HashMap::new);
-                }
-                listeners[place].insert(id, signal.clone());
+        let after: BTreeSet<TopicId> = session.topics().collect();
+        for &topic in after.difference(&before) {
+            let place = topic as usize;
+            if listeners.len() <= place {
+                listeners.resize_with(place + 1, HashMap::new);
             }
+            listeners[place].insert(id, signal.clone());
         }
-        for topic in before {
-            if session.topics().all(|kept| kept != topic) {
-                forget(listeners, topic, id);
-            }
+        for &topic in before.difference(&after) {
+            forget(listeners, topic, id);
         }
         result
     }

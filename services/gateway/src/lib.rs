@@ -2,7 +2,7 @@
 //! delivers and collects acknowledgements.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -15,6 +15,7 @@ use runtime::ops::{self, Readiness};
 use runtime::tasks::{BoxError, Connections, Tasks};
 use runtime::{catalogue, ids};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 mod admin;
@@ -150,7 +151,7 @@ fn edge(
         auth: Authenticator::new(config.auth.clone(), &client),
         limits: config.limits,
         meters: meters::Meters::new(metrics),
-        checks: AtomicU64::new(0),
+        checks: watch::Sender::new(0),
         connections: Connections::new(),
         drain: CancellationToken::new(),
         draining: AtomicBool::new(false),

@@ -93,22 +93,29 @@ impl Library {
         let subject = subject::replay_request(tenant, question::REFS);
         let payload = json(request)?;
         let key = (subject.clone(), payload.clone());
-        let shared = {
-            let mut asked = self.inner.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            match asked.get(&key) {
-                Some(shared) => shared.clone(),
-                None => {
-                    let nats = self.inner.nats.clone();
-                    let asking = async move { ask(&nats, &subject, payload).await.map(Arc::new) };
-                    let shared = asking.boxed().shared();
-                    asked.insert(key.clone(), shared.clone());
-                    shared
-                }
-            }
+        self.shared_refs(key, subject, payload).await
+    }
+
+    /// Joins an equal question that is on its way, or asks.
+    fn shared_refs(&self, key: (String, Bytes), subject: String, payload: Bytes) -> SharedRefs {
+        let mut asked = self.inner.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = asked.get(&key) {
+            return shared.clone();
+        }
+        let (inner, own) = (self.inner.clone(), key.clone());
+        let asking = async move {
+            let answer = ask(&inner.nats, &subject, payload).await.map(Arc::new);
+            inner.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&own);
+            answer
         };
-        let answer = shared.await;
-        self.inner.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        answer
+        let shared = asking.boxed().shared();
+        asked.insert(key, shared.clone());
+        // The question goes on when who asked first is gone, and is forgotten when it is answered.
+        let running = shared.clone();
+        self.inner.fetches.spawn(async move {
+            let _answered = running.await;
+        });
+        shared
     }
 
     /// The position that the log had at a moment, in Unix milliseconds.
@@ -128,20 +135,33 @@ impl Library {
         ask(&self.inner.nats, &subject, json(request)?).await
     }
 
-    /// The events at some places, in that order; `None` for those that are not stored any more.
+    /// A tenant's events at some places, in that order; `None` for those that are not stored any more.
+    /// A place that holds another tenant's event was indexed in an earlier life of its stream: ask again later.
     pub(crate) async fn entries(
+        &self,
+        tenant: &Tenant,
+        refs: &[EventRef],
+    ) -> Result<Vec<Option<Arc<Entry>>>, LibraryError> {
+        let found = self.any_entries(refs).await?;
+        let is_own = |entry: &Arc<Entry>| entry.envelope.tenant == *tenant;
+        if found.iter().flatten().all(is_own) { Ok(found) } else { Err(LibraryError::NotReady) }
+    }
+
+    /// The events at some places, whoever's they are; only to compare positions with.
+    async fn any_entries(
         &self,
         refs: &[EventRef],
     ) -> Result<Vec<Option<Arc<Entry>>>, LibraryError> {
         let mut found: Vec<Option<Arc<Entry>>> = vec![None; refs.len()];
         self.look_in_tail(refs, &mut found);
-        for _ in 0..3 {
-            let missing: Vec<_> = missing_of(refs, &found).collect();
-            let Some(batches) = self.look_in_cache(refs, &missing, &mut found) else {
-                return Ok(found);
-            };
-            for batch in batches {
-                batch.await?;
+        let missing: Vec<_> = missing_of(refs, &found).collect();
+        // The batches carry what they fetch: the cache may have let go of it before its waiters look.
+        for batch in self.look_in_cache(refs, &missing, &mut found) {
+            let fetched = batch.await?;
+            for &at in &missing {
+                if let Some(entry) = fetched.get(&(refs[at].stream, refs[at].sequence)) {
+                    found[at] = entry.clone();
+                }
             }
         }
         Ok(found)
@@ -156,13 +176,13 @@ impl Library {
         });
     }
 
-    /// Takes what is cached and begins to fetch the rest; `None` when nothing has to be waited for.
+    /// Takes what is cached, begins to fetch the rest, and returns what is to be waited for.
     fn look_in_cache(
         &self,
         refs: &[EventRef],
         missing: &[usize],
         found: &mut [Option<Arc<Entry>>],
-    ) -> Option<Vec<cache::Batch>> {
+    ) -> Vec<cache::Batch> {
         let mut cache = self.inner.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batches = Vec::new();
         let mut unknown: [Vec<u64>; domain::stream::COUNT] = Default::default();
@@ -185,23 +205,26 @@ impl Library {
                 batches.push(batch);
             }
         }
-        (!batches.is_empty()).then_some(batches)
+        batches
     }
 
     fn fetch(&self, stream: StreamId, sequences: Vec<u64>) -> cache::Batch {
         let inner = self.inner.clone();
         let fetching = async move {
             let read = inner.reader.get_many(stream.name(), &sequences).await;
+            let index = stream.index() as u8;
             let mut cache = inner.cache.lock().unwrap_or_else(PoisonError::into_inner);
             let Ok(messages) = read else {
-                cache.give_up(stream.index() as u8, &sequences);
+                cache.give_up(index, &sequences);
                 return Err(LibraryError::Unavailable);
             };
+            let mut fetched = HashMap::with_capacity(sequences.len());
             for (sequence, message) in sequences.into_iter().zip(messages) {
                 let entry = message.and_then(|m| feed::decode(stream, m, &inner.catalogue));
-                cache.put(stream.index() as u8, sequence, entry);
+                cache.put(index, sequence, entry.clone());
+                fetched.insert((index, sequence), entry);
             }
-            Ok(())
+            Ok(Arc::new(fetched))
         };
         let batch = fetching.boxed().shared();
         let running = batch.clone();

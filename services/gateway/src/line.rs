@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use domain::cursor::{Cursor, CursorKeys};
-use domain::{Channel, Tenant};
+use domain::{Channel, Position, Tenant};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use crate::edge::Opening;
 use crate::hub::{Hub, ListenerId, Signal};
 use crate::library::{Answered, Library};
-use crate::session::{Delivery, Fill, Progress, Session, Sink, Start};
+use crate::session::{Delivery, Fill, Progress, Session, Sink};
 use crate::wires::Wire;
 
 /// The most frames and bytes of one write.
@@ -68,11 +69,12 @@ impl Line {
         library: &Library,
         wire: Wire,
         tenant: Tenant,
-        start: &Start,
+        opening: &Opening,
     ) -> Self {
         let signal = Arc::new(Signal::default());
         let id = hub.register(&signal);
-        let session = hub.with_tail(|tail| Session::new(tenant, start, tail));
+        let Opening { start, rewinds, .. } = opening;
+        let session = hub.with_tail(|tail| Session::new(tenant, start, *rewinds, tail));
         let (hub, library) = (hub.clone(), library.clone());
         Self { hub, library, wire, id, signal, session, paging: None, expired: Vec::new() }
     }
@@ -144,10 +146,12 @@ impl Line {
         self.signal.raise();
     }
 
-    /// Restores a membership at its floor.
-    pub(crate) fn join_above(&mut self, channel: &Channel, floor: domain::Position) {
+    /// Restores memberships at their floors.
+    pub(crate) fn join_above(&mut self, channels: &[(Channel, Position)]) {
         self.hub.change(self.id, &mut self.session, |session, tail| {
-            session.join_above(channel, floor, tail);
+            for (channel, floor) in channels {
+                session.join_above(channel, *floor, tail);
+            }
         });
         self.signal.raise();
     }

@@ -4,13 +4,13 @@
 //! channels, and keeps what another node would need. It knows no socket and no frame.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::cursor::Cursor;
 use domain::{Channel, Identity};
-use runtime::auth::{AuthError, Credentials};
+use runtime::auth::{Admitted, AuthError, Credentials};
 use runtime::clock;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -26,9 +26,15 @@ pub(crate) use opening::Opened;
 
 /// How often another system that vouched for the client is asked whether it still does.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// More back-fills than this are not continued after a cut: their channels begin where they were joined.
-const FILLS: usize = 256;
+/// Joins with `after` that may wait for their turn; cursors tell 128 of them apart.
+const WAITING_FILLS: usize = 64;
+/// A live session's record is stored again well before it expires.
+const STORE_AGAIN: Duration = Duration::from_secs(12 * 3_600);
 
+const TOO_MANY_JOINS: Refused = Refused::new(
+    "too_many_joins",
+    "Too many channels are still being caught up with; join this one when some have been.",
+);
 const BAD_CURSOR: Refused =
     Refused::new("bad_cursor", "This is not a cursor of this platform for this tenant.");
 
@@ -79,9 +85,11 @@ pub(crate) struct Member {
     /// What joins without a position of their own go on from.
     remembered: Option<Remembered>,
     ask_again: Option<(Instant, Credentials)>,
-    /// [`crate::edge::Shared::checks`] when the identity was last found valid.
-    checked: u64,
-    received_is_stored: bool,
+    /// Changes whenever the identity is to be looked at again.
+    pub(crate) checks: watch::Receiver<u64>,
+    /// Whether the record says what the session is.
+    is_stored: bool,
+    stored_at: Instant,
 }
 
 impl Member {
@@ -101,6 +109,9 @@ impl Member {
         }
         if self.line.session().subscriptions().len() >= self.edge.limits.channels {
             return Ok(Err(TOO_MANY_CHANNELS));
+        }
+        if self.line.session().waiting_fills() >= WAITING_FILLS {
+            return Ok(Err(TOO_MANY_JOINS));
         }
         let (after, gap) = match self.join_position(&channel, after).await {
             Ok(found) => found,
@@ -131,8 +142,6 @@ impl Member {
             Some(cursor) => {
                 let fill = self.line.join_after(channel, cursor);
                 self.record.fills.extend(fill);
-                let excess = self.record.fills.len().saturating_sub(FILLS);
-                self.record.fills.drain(..excess);
             }
             None => self.line.join(channel),
         }
@@ -152,35 +161,51 @@ impl Member {
         let cursor = self.edge.hub.keys.decode(&self.identity.tenant, cursor);
         let cursor = cursor.map_err(|_| BAD_CURSOR)?;
         self.received(cursor);
-        let channels = self.channels();
+        if self.line.session().is_filling() && !cursor.mark.filling {
+            // It was given before the join that is being caught up with, and says nothing about that channel.
+            return Ok(());
+        }
+        let channels = self.asked_for();
         let stored = self.edge.devices.acknowledge(&self.device, Some(&channels), &cursor).await;
-        stored.map_err(|_| UNAVAILABLE)
+        stored.map(drop).map_err(|_| UNAVAILABLE)
+    }
+
+    /// The channels that the client joined by itself.
+    fn asked_for(&self) -> Vec<Channel> {
+        let own = self.edge.catalogue.auto_join(&self.identity, &self.client_id);
+        let mut channels = self.channels();
+        channels.retain(|channel| !own.contains(channel));
+        channels
     }
 
     /// What the client is known to have received, for when it comes back without a cursor; stored with the next tick.
     pub(crate) fn received(&mut self, cursor: Cursor) {
         if self.record.received != Some(cursor) {
             self.record.received = Some(cursor);
-            self.received_is_stored = false;
+            self.is_stored = false;
         }
     }
 
     pub(crate) async fn store_received(&mut self) -> Result<(), Lost> {
-        if self.received_is_stored {
+        if self.is_stored {
             return Ok(());
         }
-        self.received_is_stored = true;
+        self.is_stored = true;
         self.store_record().await
     }
 
     /// Stores the session record; losing the race for it means that another connection has the session now.
     async fn store_record(&mut self) -> Result<(), Lost> {
-        self.record.set_channels(self.line.session().subscriptions());
-        let tenant = &self.identity.tenant;
-        let saved = self.edge.records.save(tenant, &self.client_id, &self.record, self.revision);
+        if let Some(received) = &self.record.received {
+            self.record.fills.retain(|fill| !fill.is_passed_by(received));
+        }
+        let (tenant, members) = (&self.identity.tenant, self.line.session().subscriptions());
+        let (id, record) = (&self.client_id, &self.record);
+        let saved = self.edge.records.save(tenant, id, record, members, self.revision);
         match saved.await {
             Ok(revision) => {
                 self.revision = revision;
+                self.stored_at = Instant::now();
                 Ok(())
             }
             Err(RecordError::TakenOver) => Err(Lost::TakenOver),
@@ -198,13 +223,25 @@ impl Member {
             Ok(admitted) => admitted,
             Err(error) => return Ok(Err(Refused::new(error.code(), error.seed_message()))),
         };
+        match self.adopt(admitted).await? {
+            Some(lost) => Ok(Ok(lost)),
+            None => {
+                let text = "The new token is another user's; open another connection for it.";
+                Ok(Err(Refused::new("other_user", text)))
+            }
+        }
+    }
+
+    /// Takes a newer identity of the same user; `None` if it is another's. The channels that it does not allow any
+    /// more are left and returned.
+    async fn adopt(&mut self, admitted: Admitted) -> Result<Option<Vec<Channel>>, Lost> {
         let is_same = admitted.identity.user == self.identity.user
             && admitted.identity.tenant == self.identity.tenant;
         if !is_same {
-            let text = "The new token is another user's; open another connection for it.";
-            return Ok(Err(Refused::new("other_user", text)));
+            return Ok(None);
         }
         self.identity = admitted.identity.into();
+        self.ask_again = admitted.ask_again.map(|again| (Instant::now() + ASK_AGAIN, again));
         let mut lost = self.channels();
         lost.retain(|channel| !self.may_be_in(channel));
         for channel in &lost {
@@ -213,7 +250,7 @@ impl Member {
         if !lost.is_empty() {
             self.store_record().await?;
         }
-        Ok(Ok(lost))
+        Ok(Some(lost))
     }
 
     /// Whether the client may be in a channel; its own is its own.
@@ -222,36 +259,54 @@ impl Member {
             || self.edge.authorise(&self.identity, channel.as_str()).is_ok()
     }
 
-    /// Looks at the identity again if anything has been revoked or reconfigured since.
+    /// Looks at the identity again if it has expired or anything has been revoked or reconfigured since.
     pub(crate) fn check_identity(&mut self) -> Result<(), Lost> {
-        let now = self.edge.checks.load(Ordering::Acquire);
-        if self.checked == now {
+        let is_over = self.identity.expires_at.is_some_and(|at| at <= clock::unix_seconds());
+        if !is_over && !self.checks.has_changed().unwrap_or(true) {
             return Ok(());
         }
-        self.checked = now;
         self.check_identity_now()
     }
 
-    pub(crate) fn check_identity_now(&self) -> Result<(), Lost> {
+    pub(crate) fn check_identity_now(&mut self) -> Result<(), Lost> {
+        self.checks.mark_unchanged();
         self.edge.auth.still_valid(&self.identity).map_err(Lost::Identity)
     }
 
-    /// Whatever is due by the clock: the identity's end, the asking again, what was received.
-    pub(crate) async fn tick(&mut self) -> Result<(), Lost> {
+    /// Whatever is due by the clock: the identity's end, the asking again, what was received. Returns the channels
+    /// that the client may not be in any more.
+    pub(crate) async fn tick(&mut self) -> Result<Vec<Channel>, Lost> {
         self.check_identity_now()?;
-        self.ask_again().await?;
-        self.store_received().await
+        let lost = self.look_again().await?;
+        if self.stored_at.elapsed() >= STORE_AGAIN {
+            self.is_stored = false;
+        }
+        self.store_received().await?;
+        Ok(lost)
     }
 
-    async fn ask_again(&mut self) -> Result<(), Lost> {
-        let Some((at, credentials)) = &self.ask_again else { return Ok(()) };
+    async fn look_again(&mut self) -> Result<Vec<Channel>, Lost> {
+        let Some((at, credentials)) = &self.ask_again else { return Ok(Vec::new()) };
         if *at > Instant::now() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let admitted = self.edge.auth.authenticate(credentials).await.map_err(Lost::Identity)?;
-        self.identity = Arc::new(admitted.identity);
-        self.ask_again = admitted.ask_again.map(|again| (Instant::now() + ASK_AGAIN, again));
-        Ok(())
+        self.adopt(admitted).await?.ok_or(Lost::Identity(AuthError::Session))
+    }
+
+    /// The log was put back: what the record says of positions is about another life of it.
+    pub(crate) fn rewritten(&mut self) {
+        let position = *self.line.session().position();
+        self.record.fills.clear();
+        self.received(Cursor { position, ..Cursor::default() });
+    }
+
+    /// The client has said goodbye: a session without channels of its own is not worth keeping.
+    pub(crate) async fn goodbye(&mut self) {
+        if self.asked_for().is_empty() && self.record.fills.is_empty() {
+            self.is_stored = true;
+            self.edge.records.forget(&self.identity.tenant, &self.client_id).await;
+        }
     }
 
     /// When [`Member::tick`] is due at the latest.

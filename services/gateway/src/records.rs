@@ -2,6 +2,8 @@
 //!
 //! Only ids that a server minted are looked up here, and a record is another user's for nobody.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use domain::cursor::{Cursor, CursorKeys, Mark, Part};
 use domain::position::Position;
@@ -12,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::session::{Fill, Subscription};
 
+/// How long a session is kept for a client that is away; a live one is stored again well before.
+pub(crate) const KEPT: Duration = Duration::from_secs(3 * 24 * 3_600);
+
 /// A session as another node needs it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
@@ -19,7 +24,9 @@ pub(crate) struct Record {
     pub device: String,
     /// The node that holds the connection, or held it last.
     pub node: String,
-    /// Each channel with its floor.
+    /// Names that holding, so that a late fence does not hit the next one.
+    pub lease: String,
+    /// Each channel with its floor, as they were loaded; a live session has them itself.
     pub channels: Vec<(Channel, Position)>,
     pub fills: Vec<Fill>,
     /// What the client is known to have received, for clients that bring no cursor.
@@ -32,7 +39,12 @@ struct Stored {
     user: String,
     device: String,
     node: String,
-    channels: Vec<(String, String)>,
+    #[serde(default)]
+    lease: String,
+    /// Most channels share a floor.
+    floors: Vec<String>,
+    /// Each channel with the place of its floor.
+    channels: Vec<(String, usize)>,
     #[serde(default)]
     fills: Vec<StoredFill>,
     #[serde(default)]
@@ -102,30 +114,47 @@ impl Records {
         tenant: &Tenant,
         id: &str,
         record: &Record,
+        members: &[Subscription],
         revision: Revision,
     ) -> Result<Revision, RecordError> {
         let key = key(tenant, id).ok_or(RecordError::TakenOver)?;
-        let value = self.encode(tenant, record);
+        let value = self.encode(tenant, record, members);
         let stored = match revision.0 {
-            Some(revision) => self.bucket.update(&key, value, revision).await?,
-            None => self.bucket.create(&key, value).await?,
+            Some(revision) => self.bucket.update_with_ttl(&key, value, revision, KEPT).await?,
+            // The id was minted a moment ago: nobody else writes under it.
+            None => self.bucket.put_with_ttl(&key, value, KEPT).await?,
         };
         Ok(Revision(Some(stored)))
     }
 
-    fn encode(&self, tenant: &Tenant, record: &Record) -> Bytes {
+    /// A session that nobody comes back to. What is left behind expires by itself.
+    pub(crate) async fn forget(&self, tenant: &Tenant, id: &str) {
+        if let Some(key) = key(tenant, id) {
+            let _left_to_expire = self.bucket.delete(&key).await;
+        }
+    }
+
+    fn encode(&self, tenant: &Tenant, record: &Record, members: &[Subscription]) -> Bytes {
         let at = |position: &Position, part: Option<Part>| {
             let cursor = Cursor { position: *position, mark: Mark::default(), part };
             self.keys.encode(tenant, &cursor)
         };
+        let mut floors: Vec<Position> = Vec::new();
+        let channels = record.channels.iter().map(|(channel, floor)| (channel, floor));
+        let channels = channels.chain(members.iter().map(|m| (&m.channel, &*m.floor)));
+        for (_, floor) in channels.clone() {
+            if !floors.contains(floor) {
+                floors.push(*floor);
+            }
+        }
         let stored = Stored {
             user: record.user.clone(),
             device: record.device.clone(),
             node: record.node.clone(),
-            channels: record
-                .channels
-                .iter()
-                .map(|(channel, floor)| (channel.to_string(), at(floor, None)))
+            lease: record.lease.clone(),
+            floors: floors.iter().map(|floor| at(floor, None)).collect(),
+            channels: channels
+                .map(|(channel, floor)| (channel.to_string(), place_of(&floors, floor)))
                 .collect(),
             fills: record
                 .fills
@@ -146,8 +175,9 @@ impl Records {
     fn decode(&self, tenant: &Tenant, value: &[u8]) -> Option<Record> {
         let stored: Stored = serde_json::from_slice(value).ok()?;
         let at = |text: &str| self.keys.decode(tenant, text).ok();
-        let channel = |(name, floor): (String, String)| {
-            Some((Channel::parse(&name).ok()?, at(&floor)?.position))
+        let floors: Vec<Cursor> = stored.floors.iter().map(|f| at(f)).collect::<Option<_>>()?;
+        let channel = |(name, floor): (String, usize)| {
+            Some((Channel::parse(&name).ok()?, floors.get(floor)?.position))
         };
         let fill = |fill: StoredFill| {
             let (after, paused) = (at(&fill.after)?, at(&fill.paused)?);
@@ -164,6 +194,7 @@ impl Records {
             user: stored.user,
             device: stored.device,
             node: stored.node,
+            lease: stored.lease,
             channels: stored.channels.into_iter().map(channel).collect::<Option<_>>()?,
             fills: stored.fills.into_iter().map(fill).collect::<Option<_>>()?,
             received: stored.received.as_deref().and_then(at),
@@ -171,11 +202,8 @@ impl Records {
     }
 }
 
-impl Record {
-    /// Takes over what a session is a member of now.
-    pub(crate) fn set_channels(&mut self, subscriptions: &[Subscription]) {
-        self.channels = subscriptions.iter().map(|s| (s.channel.clone(), s.floor)).collect();
-    }
+fn place_of(floors: &[Position], floor: &Position) -> usize {
+    floors.iter().position(|known| known == floor).unwrap_or_default()
 }
 
 /// `None` for an id that no server ever minted.

@@ -1,7 +1,6 @@
 //! Revocations between gateways: a bucket that every one of them watches, so that what one is told ends
 //! connections on all.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,7 +83,7 @@ fn learn(edge: &Edge, value: &[u8]) {
 
 /// Has every live connection look at its identity again.
 fn look_again(edge: &Edge) {
-    edge.checks.fetch_add(1, Ordering::AcqRel);
+    edge.checks.send_modify(|checks| *checks += 1);
     edge.hub.wake_everyone();
 }
 

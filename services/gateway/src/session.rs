@@ -3,6 +3,8 @@
 //! New, live, slow and returning clients are this one state machine at different positions.
 //! Pure: the tail and pages are handed in, frames and wishes are handed out; it knows no socket, wire or clock.
 
+use std::sync::Arc;
+
 use domain::cursor::{Cursor, Part};
 use domain::position::{Position, StreamPosition};
 use domain::{Channel, StreamId, Tenant};
@@ -73,13 +75,14 @@ pub(crate) struct Session {
     /// Ephemeral events up to this place were before its time.
     ephemeral_after: Local,
     subscriptions: Vec<Subscription>,
-    page: Option<Page>,
+    page: Option<Box<Page>>,
     fills: fill::Fills,
 }
 
 impl Session {
     /// A session that begins now or behind a cursor; its channels are subscribed afterwards.
-    pub(crate) fn new(tenant: Tenant, start: &Start, tail: &Tail) -> Self {
+    /// `rewinds` is [`Tail::rewinds`] from before the cursor was looked at, so that no rewind in between goes unnoticed.
+    pub(crate) fn new(tenant: Tenant, start: &Start, rewinds: u32, tail: &Tail) -> Self {
         let mut session = Self {
             tenant,
             position: *tail.head(),
@@ -88,7 +91,7 @@ impl Session {
             at: tail.last(),
             aligned: true,
             epochs: StreamId::ALL.map(|stream| tail.head().get(stream).epoch),
-            rewinds: tail.rewinds(),
+            rewinds,
             ephemeral_after: tail.last(),
             subscriptions: Vec::new(),
             page: None,
@@ -129,7 +132,6 @@ impl Session {
         Cursor { position: self.position, mark: self.fills.mark(&self.position), part: self.part() }
     }
 
-    #[cfg(test)]
     pub(crate) fn position(&self) -> &Position {
         &self.position
     }
@@ -140,7 +142,7 @@ impl Session {
         self.epochs = StreamId::ALL.map(|stream| tail.head().get(stream).epoch);
         self.rewinds = tail.rewinds();
         for subscription in &mut self.subscriptions {
-            subscription.floor = self.position;
+            subscription.floor = Arc::new(self.position);
         }
         self.part = None;
         self.page = None;

@@ -26,6 +26,7 @@ pub use closing::Closing;
 pub use namespaces::{Handler, Namespaces};
 pub use outbox::Outbox;
 pub(crate) use platform::routes_of as platform;
+use sessions::Waiting;
 
 pub use crate::wires::engineio::Message;
 pub use crate::wires::socketio::Event;
@@ -41,6 +42,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// The longest message, and the most bytes of a posted payload.
     pub max_payload: usize,
+    /// Sessions of one address that poll and have not said who they are.
+    pub waiting_per_address: usize,
 }
 
 impl Default for Options {
@@ -51,15 +54,26 @@ impl Default for Options {
             upgrade_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(45),
             max_payload: 1_000_000,
+            waiting_per_address: 16_384,
         }
     }
 }
 
 /// What the request that opened a session tells of its client.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Handshake {
     pub credentials: Credentials,
-    pub peer: Peer,
+    peer: Peer,
+    /// Counts a session that polls, which holds no connection, against its address.
+    waiting: Option<Waiting>,
+}
+
+impl Handshake {
+    /// The client has said who it is and no longer counts against its address.
+    pub fn authenticated(&mut self) {
+        self.peer.authenticated();
+        self.waiting = None;
+    }
 }
 
 /// What runs on top of an Engine.IO session.

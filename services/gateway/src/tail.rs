@@ -66,7 +66,7 @@ impl Tail {
             self.streams[place.stream.index()].push_back((place.sequence, at));
         }
         for channel in &entry.envelope.channels {
-            self.topics.index(&entry.envelope.tenant, channel, at);
+            self.topics.index(&entry.envelope.tenant, channel, at, self.first);
         }
         self.bytes += entry.size();
         self.slots.push_back(Slot::new(entry, self.head));
@@ -133,6 +133,14 @@ impl Tail {
         let held = &self.streams[stream.index()];
         let i = held.binary_search_by_key(&sequence, |&(sequence, _)| sequence).ok()?;
         self.slot(held[i].1).map(|slot| &slot.entry)
+    }
+
+    /// The places of critical events behind a sequence of their stream, ascending. Critical are all events of one
+    /// stream, so that overtaking never leaves a hole in a stream's order.
+    pub(crate) fn critical_after(&self, sequence: u64) -> impl Iterator<Item = Local> + '_ {
+        let held = &self.streams[StreamId::Crisis.index()];
+        let first = held.partition_point(|&(known, _)| known <= sequence);
+        held.range(first..).map(|&(_, at)| at)
     }
 
     /// Where a holder of `position` goes on: everything up to the place returned has been given to it.

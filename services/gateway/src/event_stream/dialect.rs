@@ -4,7 +4,6 @@ use bytes::Bytes;
 use domain::{Channel, Identity};
 use serde_json::{Value, json};
 
-use crate::edge::Opening;
 use crate::line::GapReason;
 use crate::wires::{Wire, sse, trpc};
 
@@ -30,7 +29,7 @@ impl Dialect {
         identity: &Identity,
         device: &str,
         channels: &[Channel],
-        opening: &Opening,
+        recovered: bool,
     ) -> Bytes {
         if let Self::Trpc(_) = self {
             return trpc::connected();
@@ -40,7 +39,7 @@ impl Dialect {
             "tenant": identity.tenant.as_str(),
             "device": device,
             "channels": names(channels),
-            "recovered": opening.recovers(),
+            "recovered": recovered,
         });
         let greeting = [sse::retry(RETRY_MS), sse::message("ready", &ready)];
         greeting.concat().into()

@@ -1,7 +1,5 @@
 //! `GET /sse`: what a client asks for, and where it goes on.
 
-use std::sync::Arc;
-
 use axum::Extension;
 use axum::extract::{Query, Request, State};
 use axum::http::HeaderMap;
@@ -42,20 +40,22 @@ pub(crate) async fn open(
         return Err(problems::refused(UNAVAILABLE).into_response());
     }
     let after = last_event_id(request.headers()).or(asked.last_event_id).or(asked.after);
-    let identity = Arc::new(admitted.identity.clone());
-    let pid = ids::unguessable();
-    let channels = channels(&edge, &identity, asked.channels.as_deref(), &pid)
+    let asked_for = asked_for(&edge, &admitted.identity, asked.channels.as_deref())
         .map_err(|refused| problems::refused(refused).into_response())?;
     let device = Device {
-        tenant: identity.tenant.clone(),
-        user: identity.user.to_string(),
+        tenant: admitted.identity.tenant.clone(),
+        user: admitted.identity.user.to_string(),
         name: asked.device.clone().unwrap_or_else(ids::unguessable),
     };
-    let opening =
-        opening(&edge, &device, asked.device.is_some(), &channels, after.as_deref()).await;
-    let opening = opening.map_err(|refused| problems::refused(refused).into_response())?;
-    let stream =
-        EventStream::begin(edge, admitted, Dialect::Sse, &device.name, &channels, &opening);
+    let opened = match &asked.device {
+        Some(_) => by_device(&edge, &device, &asked_for, after.as_deref()).await,
+        None => by_cursor(&edge, &device, after.as_deref()).await,
+    };
+    let (opening, recovered) =
+        opened.map_err(|refused| problems::refused(refused).into_response())?;
+    let channels = with_own(&edge, &admitted.identity, asked_for);
+    let (name, dialect) = (&*device.name, Dialect::Sse);
+    let stream = EventStream::begin(edge, admitted, dialect, name, &channels, &opening, recovered);
     Ok(response(stream))
 }
 
@@ -65,45 +65,65 @@ fn last_event_id(headers: &HeaderMap) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// The channels asked for and those that everyone like this client is in. One refused refuses the request.
-fn channels(
+/// The channels asked for. One refused refuses the request.
+fn asked_for(
     edge: &Shared,
     identity: &Identity,
     asked: Option<&str>,
-    pid: &str,
 ) -> Result<Vec<Channel>, Refused> {
-    let mut channels = Vec::new();
-    for name in asked.unwrap_or_default().split(',').filter(|name| !name.is_empty()) {
-        channels.push(edge.authorise(identity, name.trim())?);
-    }
-    let own = edge.catalogue.auto_join(identity, pid);
-    channels.extend(own.into_iter().filter(|channel| channel.kind() != "connection"));
-    channels.sort_unstable();
-    channels.dedup();
+    let names = asked.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
+    let channels: Vec<_> =
+        names.map(|name| edge.authorise(identity, name)).collect::<Result<_, _>>()?;
     if channels.len() > edge.limits.channels { Err(TOO_MANY_CHANNELS) } else { Ok(channels) }
 }
 
-/// An explicit position wins over what the device acknowledged.
-async fn opening(
+/// And those that everyone like this client is in, apart from a connection's own, which a response cannot keep.
+fn with_own(edge: &Shared, identity: &Identity, mut channels: Vec<Channel>) -> Vec<Channel> {
+    let own = edge.catalogue.auto_join(identity, &ids::unguessable());
+    channels.extend(own.into_iter().filter(|channel| channel.kind() != "connection"));
+    channels.sort_unstable();
+    channels.dedup();
+    channels
+}
+
+/// Where it begins, and whether that is where the client was.
+type Opened = Result<(Opening, bool), Refused>;
+
+async fn by_cursor(edge: &Shared, device: &Device, after: Option<&str>) -> Opened {
+    let opening = match after {
+        Some(after) => edge.opening(&device.tenant, after).await?,
+        None => edge.opening_now(),
+    };
+    let recovered = opening.recovers();
+    Ok((opening, recovered))
+}
+
+/// An explicit position wins over what the device acknowledged. From now on the device is known to follow these
+/// channels, so that it misses nothing that comes before its next acknowledgement.
+async fn by_device(
     edge: &Shared,
     device: &Device,
-    is_named: bool,
     channels: &[Channel],
     after: Option<&str>,
-) -> Result<Opening, Refused> {
-    if let Some(after) = after {
-        return edge.opening(&device.tenant, after).await;
-    }
-    if !is_named {
-        return Ok(Opening::NOW);
-    }
-    let position = edge.hub.with_tail(|tail| *tail.head());
-    let now = Cursor { position, ..Cursor::default() };
-    let acknowledged = edge.devices.resume(device, channels).await.map_err(|_| UNAVAILABLE)?;
-    let Some(cursor) = acknowledged else {
-        // From now on the device is known, so that it misses nothing that comes before its first acknowledgement.
-        edge.devices.begin(device, channels, &now).await.map_err(|_| UNAVAILABLE)?;
-        return Ok(Opening { start: Start::After(now), gap: None });
+) -> Opened {
+    let known = match after {
+        Some(_) => None,
+        None => edge.devices.resume(device, channels).await.map_err(|_| UNAVAILABLE)?,
     };
-    edge.opening_at(cursor).await
+    let (mut opening, recovered) = match known {
+        Some(cursor) => (edge.opening_at(cursor).await?, true),
+        None => by_cursor(edge, device, after).await?,
+    };
+    let at = match &opening.start {
+        Start::After(cursor) => *cursor,
+        Start::Now => {
+            let position = edge.hub.with_tail(|tail| *tail.head());
+            Cursor { position, ..Cursor::default() }
+        }
+    };
+    // The very position that is kept, not one a moment later.
+    opening.start = Start::After(at);
+    let has_gap = opening.gap.is_some();
+    edge.devices.begin(device, channels, &at, has_gap).await.map_err(|_| UNAVAILABLE)?;
+    Ok((opening, recovered && !has_gap))
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::dialect::Dialect;
 use super::{EventStream, response};
-use crate::edge::{Edge, FORBIDDEN, Opening};
+use crate::edge::{Edge, FORBIDDEN};
 use crate::wires::trpc::{self, ErrorCode, Mode};
 
 /// What the subscription follows.
@@ -54,14 +54,22 @@ pub(crate) async fn subscribe(
     };
     let opening = match last_id(request.headers(), &asked, input.as_ref(), mode) {
         Some(id) => edge.opening(&admitted.identity.tenant, &id).await,
-        None => Ok(Opening::NOW),
+        None => Ok(edge.opening_now()),
     };
     let opening = match opening {
         Ok(opening) if !edge.is_draining() => opening,
         _ => return refuse(ErrorCode::Unavailable, "Come back in a moment."),
     };
     let channels: [Channel; 1] = [channel];
-    response(EventStream::begin(edge, admitted, Dialect::Trpc(mode), "", &channels, &opening))
+    response(EventStream::begin(
+        edge,
+        admitted,
+        Dialect::Trpc(mode),
+        "",
+        &channels,
+        &opening,
+        false,
+    ))
 }
 
 fn mode(asked: &Asked, input: Option<&Value>) -> Mode {

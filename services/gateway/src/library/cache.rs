@@ -8,10 +8,14 @@ use futures_util::future::{BoxFuture, Shared};
 use super::LibraryError;
 use crate::entry::Entry;
 
-/// A fetch of some events under way; whoever waits for it looks again afterwards.
-pub(super) type Batch = Shared<BoxFuture<'static, Result<(), LibraryError>>>;
+/// Stream and sequence.
+pub(super) type Key = (u8, u64);
 
-type Key = (u8, u64);
+/// What one fetch found; `None`: not stored any more.
+pub(super) type Fetched = HashMap<Key, Option<Arc<Entry>>>;
+
+/// A fetch of some events under way, with its result for everyone who waits for it.
+pub(super) type Batch = Shared<BoxFuture<'static, Result<Arc<Fetched>, LibraryError>>>;
 
 enum Cell {
     Coming(Batch),

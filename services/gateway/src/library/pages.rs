@@ -46,7 +46,7 @@ impl Library {
             newest_first: false,
         };
         let answer = self.refs(tenant, &request).await?;
-        let found = self.entries(&answer.refs).await?;
+        let found = self.entries(tenant, &answer.refs).await?;
         let mut expired = expired(&answer, wish);
         if found.iter().any(Option::is_none) && expired.is_empty() {
             // Retention came between the index and the read: any of the channels may have lost something.
@@ -142,7 +142,7 @@ impl Library {
             return Ok(base.fingerprint == at.fingerprint);
         }
         let place = EventRef { stream: stream.index() as u8, sequence: at.sequence, stored_at: 0 };
-        let found = self.entries(&[place]).await?;
+        let found = self.any_entries(&[place]).await?;
         // What retention has removed cannot be compared; the index tells whether anything was lost by it.
         let stored = found.into_iter().flatten().next().and_then(|entry| entry.place);
         Ok(stored.is_none_or(|place| fingerprint(place.stored_at) == at.fingerprint))

@@ -1,10 +1,9 @@
 //! Opening a session: found by the id a server minted, behind a cursor, behind what a device acknowledged, or new.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use domain::cursor::Cursor;
-use domain::{Channel, Identity, Position};
+use domain::{Channel, Identity};
 use runtime::auth::Admitted;
 use runtime::ids;
 use tokio::time::Instant;
@@ -52,7 +51,6 @@ impl Member {
         brought: &Brought,
     ) -> Result<Opened, Lost> {
         let identity = Arc::new(admitted.identity);
-        let checked = edge.checks.load(Ordering::Acquire);
         let found = find(edge, &identity, minted, brought).await?;
         let Found { client_id, record, revision, opening, remembered, is_reconnect } = found;
         let tenant = identity.tenant.clone();
@@ -62,9 +60,9 @@ impl Member {
             name: record.device.clone(),
         };
         let ask_again = admitted.ask_again.map(|again| (Instant::now() + ASK_AGAIN, again));
-        let line = Line::open(&edge.hub, &edge.library, wire, tenant.clone(), &opening.start);
+        let line = Line::open(&edge.hub, &edge.library, wire, tenant.clone(), &opening);
         let mut member = Self {
-            lease: edge.registry.hold(&tenant, &client_id, line.signal()),
+            lease: edge.registry.hold(&tenant, &client_id, &record.lease, line.signal()),
             line,
             edge: edge.clone(),
             identity,
@@ -74,11 +72,14 @@ impl Member {
             revision,
             remembered,
             ask_again,
-            checked,
-            received_is_stored: true,
+            checks: edge.checks.subscribe(),
+            is_stored: true,
+            stored_at: Instant::now(),
         };
         let forbidden = member.rejoin(&opening);
         member.store_record().await?;
+        // Whatever was revoked while this was being opened.
+        member.check_identity_now()?;
         let recovered = opening.recovers();
         Ok(Opened { member, is_reconnect, recovered, gap: opening.gap, forbidden })
     }
@@ -87,34 +88,23 @@ impl Member {
     /// Returns the channels that it may not be in any more.
     fn rejoin(&mut self, opening: &Opening) -> Vec<Channel> {
         let floor = self.edge.hub.with_tail(|tail| Session::floor_of(&opening.start, tail));
-        let mut forbidden = Vec::new();
+        let (mut forbidden, mut channels) = (Vec::new(), Vec::new());
         for (channel, joined) in std::mem::take(&mut self.record.channels) {
-            if !self.may_be_in(&channel) {
+            if self.may_be_in(&channel) {
+                // A floor of before a gap may be of another life of the log.
+                channels.push((channel, if opening.recovers() { joined } else { floor }));
+            } else {
                 forbidden.push(channel);
-                continue;
             }
-            let above = if opening.recovers() { joined } else { joined.max(&floor) };
-            self.line.join_above(&channel, above);
         }
-        for channel in self.edge.catalogue.auto_join(&self.identity, &self.client_id) {
-            let floor = self.auto_floor(&channel, floor, opening);
-            self.line.join_above(&channel, floor);
-        }
+        let own = self.edge.catalogue.auto_join(&self.identity, &self.client_id);
+        channels.extend(own.into_iter().map(|channel| (channel, floor)));
+        self.line.join_above(&channels);
         let fills = std::mem::take(&mut self.record.fills);
         if let Start::After(cursor) = &opening.start {
             self.record.fills = self.line.resume_fills(&fills, cursor);
         }
         forbidden
-    }
-
-    /// A device's acknowledged position speaks only of the channels it was given for.
-    fn auto_floor(&self, channel: &Channel, floor: Position, opening: &Opening) -> Position {
-        match &self.remembered {
-            Some(remembered) if opening.recovers() && !remembered.covers(channel) => {
-                self.edge.hub.with_tail(|tail| *tail.head())
-            }
-            _ => floor,
-        }
     }
 }
 
@@ -170,12 +160,13 @@ async fn find_session(
         return Ok(None);
     }
     // The old connection is ended first; what it stored last is what the new one goes on from.
-    edge.registry.fence(&edge.nats, &before.node, tenant, id).await;
+    edge.registry.fence(&edge.nats, &before, tenant, id).await;
     let Some((mut record, revision)) = edge.records.load(tenant, id).await? else {
         return Ok(None);
     };
     record.node = edge.registry.node.to_string();
-    let revision = edge.records.save(tenant, id, &record, revision).await?;
+    record.lease = ids::unguessable();
+    let revision = edge.records.save(tenant, id, &record, &[], revision).await?;
     edge.meters.takeovers.inc();
     let opening = match &brought.cursor {
         Some(cursor) => edge.opening(tenant, cursor).await,
@@ -195,7 +186,7 @@ async fn find_session(
 async fn last_received(edge: &Shared, record: &Record) -> Result<Opening, Refused> {
     match record.received {
         Some(received) => edge.opening_at(received).await,
-        None => Ok(Opening::NOW),
+        None => Ok(edge.opening_now()),
     }
 }
 
@@ -214,7 +205,7 @@ async fn begin(
     let (opening, remembered) = match (&brought.cursor, &brought.device) {
         (Some(cursor), _) => behind(edge, &device, cursor).await?,
         (None, Some(_)) => acknowledged(edge, &device).await?,
-        (None, None) => (Opening::NOW, None),
+        (None, None) => (edge.opening_now(), None),
     };
     let received = match &opening.start {
         Start::After(cursor) => *cursor,
@@ -227,6 +218,7 @@ async fn begin(
         user: device.user,
         device: device.name,
         node: edge.registry.node.to_string(),
+        lease: ids::unguessable(),
         received: Some(received),
         ..Record::default()
     };
@@ -255,7 +247,7 @@ async fn acknowledged(
     device: &Device,
 ) -> Result<(Opening, Option<Remembered>), Refused> {
     let latest = edge.devices.latest(device).await.map_err(|_| UNAVAILABLE)?;
-    let Some(remembered) = latest else { return Ok((Opening::NOW, None)) };
+    let Some(remembered) = latest else { return Ok((edge.opening_now(), None)) };
     let opening = edge.opening_at(remembered.cursor).await?;
     let remembered = opening.recovers().then_some(remembered);
     Ok((opening, remembered))

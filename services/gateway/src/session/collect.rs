@@ -57,9 +57,11 @@ impl Session {
         {
             return;
         }
-        let from = if self.stage == Stage::Live { self.at } else { 0 };
-        let places = self.critical_places(tail, from);
-        if places.is_empty() || (self.stage == Stage::Live && self.is_next(tail, places[0])) {
+        let places = self.critical_places(tail);
+        if places
+            .first()
+            .is_none_or(|&first| self.stage == Stage::Live && self.is_next(tail, first))
+        {
             return;
         }
         self.aligned = false;
@@ -75,16 +77,15 @@ impl Session {
         self.position.set(StreamId::Crisis, newest);
     }
 
-    fn critical_places(&self, tail: &Tail, from: Local) -> Vec<Local> {
+    /// The critical events that are due; all tenants have few.
+    fn critical_places(&self, tail: &Tail) -> Vec<Local> {
         let is_due = |at: &Local| {
-            tail.slot(*at)
-                .is_some_and(|slot| slot.entry.is_critical() && !self.has_been_given(slot))
+            tail.slot(*at).is_some_and(|slot| {
+                slot.entry.envelope.tenant == self.tenant && self.due(&slot.entry).len() > 0
+            })
         };
-        let topics = self.subscriptions.iter().filter_map(|s| tail.topic(s.topic));
-        let mut places: Vec<_> = topics.flat_map(|t| t.after(from).filter(is_due)).collect();
-        places.sort_unstable();
-        places.dedup();
-        places
+        let given = self.position.sequence(StreamId::Crisis);
+        tail.critical_after(given).filter(is_due).collect()
     }
 
     /// Whether nothing else is due before the place, so that it needs not overtake.

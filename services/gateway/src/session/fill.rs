@@ -28,6 +28,15 @@ pub(crate) struct Fill {
     pub paused_part: Option<Part>,
 }
 
+impl Fill {
+    /// Whether a holder of the cursor is behind it: it has been given all of it and something more.
+    pub(crate) fn is_passed_by(&self, cursor: &Cursor) -> bool {
+        !cursor.mark.filling
+            && cursor.position.includes(&self.paused)
+            && cursor.position.sequences() != self.paused.sequences()
+    }
+}
+
 pub(super) struct Current {
     joins: u8,
     pub(super) channel: Channel,
@@ -39,10 +48,10 @@ pub(super) struct Current {
 #[derive(Default)]
 pub(super) struct Fills {
     joins: u8,
-    current: Option<Current>,
+    current: Option<Box<Current>>,
     waiting: VecDeque<Fill>,
     /// Which fill ended last and where, for as long as the session stands exactly there.
-    edge: Option<(u8, Position)>,
+    edge: Option<Box<(u8, Position)>>,
 }
 
 impl Fills {
@@ -51,7 +60,7 @@ impl Fills {
     }
 
     pub(super) fn current(&self) -> Option<&Current> {
-        self.current.as_ref()
+        self.current.as_deref()
     }
 
     /// Whether an event that came by these of the session's channels is due now. In a back-fill it is not
@@ -71,15 +80,15 @@ impl Fills {
 
     /// A cursor at the very end of a fill is still marked: unmarked, it could not be told from one given before.
     pub(super) fn mark(&self, position: &Position) -> Mark {
-        match (&self.current, self.edge) {
+        match (&self.current, self.edge.as_deref()) {
             (Some(current), _) => Mark { joins: current.joins, filling: true },
-            (None, Some((joins, _))) if self.at_edge(position) => Mark { joins, filling: true },
+            (None, Some(&(joins, _))) if self.at_edge(position) => Mark { joins, filling: true },
             (None, _) => Mark::default(),
         }
     }
 
     pub(super) fn at_edge(&self, position: &Position) -> bool {
-        self.edge.is_some_and(|(_, edge)| edge.sequences() == position.sequences())
+        self.edge.as_deref().is_some_and(|(_, edge)| edge.sequences() == position.sequences())
     }
 
     /// Whether the channel has yet to be filled: nothing of it before the pause has been given.
@@ -112,6 +121,8 @@ impl Session {
             return None;
         }
         self.join_above(channel, after.position, tail);
+        // A page that is being read was asked for without the channel.
+        self.page = None;
         let paused = self.fills.current().map_or(self.position, |current| current.paused);
         if after.position.includes(&paused) {
             return None;
@@ -126,6 +137,16 @@ impl Session {
         };
         self.fills.waiting.push_back(fill.clone());
         Some(fill)
+    }
+
+    /// Whether some channel has not been caught up with since it was joined.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.fills.is_filling() || !self.fills.waiting.is_empty()
+    }
+
+    /// How many joins wait for their back-fill.
+    pub(crate) fn waiting_fills(&self) -> usize {
+        self.fills.waiting.len()
     }
 
     /// Begins the next waiting back-fill.
@@ -150,12 +171,12 @@ impl Session {
     }
 
     fn begin(&mut self, fill: &Fill, position: Position, part: Option<PartOf>) {
-        self.fills.current = Some(Current {
+        self.fills.current = Some(Box::new(Current {
             joins: fill.joins,
             channel: fill.channel.clone(),
             paused: fill.paused,
             paused_part: PartOf::next(fill.paused_part, &fill.paused),
-        });
+        }));
         self.position = position;
         self.part = part;
         self.aligned = false;
@@ -168,11 +189,11 @@ impl Session {
         let begun = |f: &Fill| cursor.mark.filling && f.joins == cursor.mark.joins;
         let mut open = Vec::new();
         let mut rest = fills;
-        if let Some(at) = fills.iter().position(begun) {
+        if let Some(at) = fills.iter().rposition(begun) {
             rest = &fills[at + 1..];
             if cursor.position.includes(&fills[at].paused) {
                 // It had just ended: what the cursor says is about all channels again.
-                self.fills.edge = Some((fills[at].joins, fills[at].paused));
+                self.fills.edge = Some(Box::new((fills[at].joins, fills[at].paused)));
             } else {
                 let part = PartOf::next(cursor.part, &cursor.position);
                 self.begin(&fills[at], cursor.position, part);
@@ -205,7 +226,7 @@ impl Session {
         }
         self.position = fill.paused;
         self.part = fill.paused_part;
-        self.fills.edge = Some((fill.joins, fill.paused));
+        self.fills.edge = Some(Box::new((fill.joins, fill.paused)));
         self.fills.current = None;
         self.settle(tail);
     }

@@ -33,7 +33,7 @@ pub(crate) struct Page {
 impl Session {
     /// Takes an answer to the last wish.
     pub(crate) fn turn(&mut self, page: Page) {
-        self.page = Some(page);
+        self.page = Some(Box::new(page));
     }
 
     /// The next wish of a session that is behind the tail.

@@ -1,5 +1,7 @@
 //! A session's membership in a channel.
 
+use std::sync::Arc;
+
 use domain::Channel;
 use domain::position::Position;
 
@@ -11,7 +13,7 @@ use crate::tail::{Tail, TopicId};
 pub(crate) struct Subscription {
     pub channel: Channel,
     /// What was stored up to here was before the join.
-    pub floor: Position,
+    pub floor: Arc<Position>,
     pub(super) topic: TopicId,
 }
 
@@ -34,6 +36,11 @@ impl Session {
             return;
         }
         let topic = tail.subscribe(&self.tenant, channel);
+        let floor = match self.subscriptions.last() {
+            // Channels that were joined together share their floor.
+            Some(last) if *last.floor == floor => last.floor.clone(),
+            _ => Arc::new(floor),
+        };
         self.subscriptions.push(Subscription { channel: channel.clone(), floor, topic });
     }
 

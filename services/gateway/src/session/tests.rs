@@ -149,7 +149,7 @@ impl Client {
 
     fn connect(&mut self, tail: &mut Tail) -> Session {
         let cursor = self.cursor();
-        let mut session = Session::new(tenant(), &Start::After(cursor), tail);
+        let mut session = Session::new(tenant(), &Start::After(cursor), 0, tail);
         for (channel, floor) in &self.channels {
             session.join_above(channel, *floor, tail);
         }
@@ -333,7 +333,7 @@ proptest! {
             let cursor = client.cursor();
             let before = client.held.len();
             let node = &mut world.nodes[0].tail;
-            let mut session = Session::new(tenant(), &Start::After(cursor), node);
+            let mut session = Session::new(tenant(), &Start::After(cursor), 0, node);
             for channel in &channels {
                 // All at once, so that the cursor still is where the session stands.
                 session.join_after(channel, &cursor, node);
@@ -374,7 +374,7 @@ fn live_sessions_share_frames_and_a_critical_event_overtakes_a_backlog() {
 #[test]
 fn a_rewound_stream_is_told() {
     let mut tail = Tail::new(Position::default(), 1 << 20);
-    let mut session = Session::new(tenant(), &Start::Now, &tail);
+    let mut session = Session::new(tenant(), &Start::Now, 0, &tail);
     tail.restart(StreamId::Calls, StreamPosition { epoch: 9, sequence: 3, fingerprint: 1 });
     let mut socket = Socket { frames: Vec::new(), room: 1 };
     assert!(matches!(session.collect(&tail, &mut socket), Progress::Rewritten));

@@ -45,7 +45,8 @@ pub(super) struct Connection {
     /// The timer is to be set anew.
     timer_is_stale: bool,
     /// The position at the last ping, which its pong confirms.
-    pinged: Option<Cursor>,
+    pinged: Option<(u32, Cursor)>,
+    pings: u32,
 }
 
 impl Connection {
@@ -70,6 +71,7 @@ impl Connection {
             took: now,
             timer_is_stale: true,
             pinged: None,
+            pings: 0,
         };
         let ending = match connection.serve(brought).await {
             Ok(never) => match never {},
@@ -94,13 +96,17 @@ impl Connection {
     /// Waits for one thing to happen and deals with it.
     async fn turn(&mut self, timer: &mut Pin<Box<Sleep>>) -> Result<(), Ending> {
         let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
-        let Member { lease, line, .. } = &mut **member;
+        let Member { lease, line, checks, .. } = &mut **member;
         let is_drained = self.socket.is_drained();
         tokio::select! {
             biased;
             // While nothing is being written, the line's wake-up says that there is something to look at.
             () = lease.fenced(), if !is_drained => return Err(Ending::taken_over()),
             () = self.edge.drain.cancelled(), if !is_drained => return Err(drain().await),
+            _ = checks.changed(), if !is_drained => {
+                member.check_identity_now().map_err(Ending::lost)?;
+            }
+            () = timer.as_mut() => Box::pin(self.tick()).await?,
             happened = self.socket.drive() => match happened {
                 Ok(Happened::Wrote) => self.took = Instant::now(),
                 Ok(Happened::Read) => {
@@ -110,7 +116,6 @@ impl Connection {
                 Ok(Happened::Closed) | Err(_) => return Err(Ending::gone()),
             },
             () = line.ready(), if is_drained => self.wake().await?,
-            () = timer.as_mut() => Box::pin(self.tick()).await?,
         }
         Ok(())
     }
@@ -144,7 +149,12 @@ impl Connection {
                     self.socket.send_all(&mut frames);
                     return Ok(());
                 }
-                Step::Gap { channels, reason } => self.tell_gap(&channels, reason),
+                Step::Gap { channels, reason } => {
+                    if reason == GapReason::Rewritten {
+                        member.rewritten();
+                    }
+                    self.tell_gap(&channels, reason);
+                }
             }
         }
     }
@@ -193,8 +203,9 @@ impl Connection {
             Message::Text(text) => return self.request(&text).await,
             Message::Close(code) => return Err(Ending::by_client(code)),
             Message::Ping(payload) => self.queue(frame(Opcode::Pong, &[&payload])),
-            Message::Pong(_) => {
-                if let (Some(member), Some(cursor)) = (&mut self.member, self.pinged.take()) {
+            Message::Pong(payload) => {
+                let answered = self.pinged.take_if(|(ping, _)| payload == ping.to_be_bytes()[..]);
+                if let (Some(member), Some((_, cursor))) = (&mut self.member, answered) {
                     member.received(cursor);
                 }
             }
@@ -217,8 +228,13 @@ impl Connection {
             return Err(Ending::gone());
         }
         let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
-        member.tick().await.map_err(Ending::lost)?;
+        let lost = member.tick().await.map_err(Ending::lost)?;
+        if !lost.is_empty() {
+            self.tell_gap(&lost, GapReason::Forbidden);
+        }
         if self.socket.is_drained() {
+            // The position of a client that nothing is due to moves on with the log.
+            self.deliver()?;
             self.heartbeat();
         }
         self.timer_is_stale = true;
@@ -233,9 +249,12 @@ impl Connection {
             "payload": payload,
             "cursor": member.line.cursor(),
         });
-        self.pinged = Some(member.line.session().cursor());
+        let cursor = member.line.session().cursor();
+        self.pings = self.pings.wrapping_add(1);
+        self.pinged = Some((self.pings, cursor));
+        let ping = self.pings.to_be_bytes();
         self.queue(frame(Opcode::Text, &[beat.to_string().as_bytes()]));
-        self.queue(frame(Opcode::Ping, &[]));
+        self.queue(frame(Opcode::Ping, &[&ping]));
     }
 
     fn next_tick(&self) -> Instant {
@@ -245,11 +264,13 @@ impl Connection {
 
     async fn finish(mut self, ending: Ending) {
         self.edge.meters.websockets.dec();
-        if let Some(mut member) = self.member.take()
-            && ending != Ending::taken_over()
-        {
-            // The client can still resume from its own cursor when this is lost.
-            let _lost = member.store_received().await;
+        match self.member.take() {
+            Some(mut member) if ending.is_goodbye() => member.goodbye().await,
+            Some(mut member) if ending != Ending::taken_over() => {
+                // The client can still resume from its own cursor when this is lost.
+                let _lost = member.store_received().await;
+            }
+            Some(_) | None => {}
         }
         // The session has ended before the goodbye: whoever takes it over must not wait for a slow socket.
         if ending != Ending::gone() {

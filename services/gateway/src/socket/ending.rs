@@ -23,6 +23,11 @@ impl Ending {
         Self::new(code.unwrap_or(1000), "")
     }
 
+    /// Whether the client has ended it in good order.
+    pub(super) fn is_goodbye(&self) -> bool {
+        matches!(self.code, 1000..=2999)
+    }
+
     /// The socket is gone: nobody is told.
     pub(super) fn gone() -> Self {
         Self::new(0, "")

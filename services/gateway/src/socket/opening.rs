@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::Channel;
-use runtime::auth::{Admitted, AuthError};
+use runtime::auth::{Admitted, AuthError, Credentials};
 use runtime::ids;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
@@ -43,6 +43,8 @@ impl Connection {
             }
         };
         self.peer.authenticated();
+        // A connection lives for days; the token it came with is not kept.
+        self.credentials = Credentials::default();
         let opened = Member::open(&self.edge, Wire::WebSocket, admitted, minted, &brought).await;
         self.announce(opened.map_err(Ending::lost)?, reference.as_ref());
         Ok(())

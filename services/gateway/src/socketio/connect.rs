@@ -18,7 +18,6 @@ use super::{Closing, Outbox};
 use crate::edge::Refused;
 use crate::line::{GapReason, Line, Step};
 use crate::member::{Brought, Member, Opened};
-use crate::throttle::Verdict;
 use crate::wires::Wire;
 use crate::wires::socketio::MAIN;
 
@@ -42,9 +41,6 @@ impl Platform {
         auth: &Value,
         outbox: &mut Outbox,
     ) -> Result<bool, Closing> {
-        if self.throttle.take() != Verdict::Accept {
-            return Err(Closing::ForcedServerClose);
-        }
         let field = |name| auth.get(name).and_then(Value::as_str).map(str::to_owned);
         let credentials =
             self.handshake.credentials.clone().with_token(field("token").unwrap_or_default());
@@ -63,7 +59,7 @@ impl Platform {
             outbox.refuse(MAIN, BAD_DEVICE.message, Some(&json!({ "code": BAD_DEVICE.code })));
             return Ok(false);
         }
-        self.handshake.peer.authenticated();
+        self.handshake.authenticated();
         self.open(admitted, brought, outbox).await?;
         Ok(true)
     }

@@ -13,7 +13,7 @@ use runtime::tasks::Connections;
 use tracing::debug;
 
 use super::engine::Engine;
-use super::sessions::{Command, Sessions};
+use super::sessions::{Command, Sessions, Waiting};
 use super::{Applications, Closing, Handshake, Options};
 use crate::socket::io::Socket;
 use crate::socket::{accept_key, switching_protocols};
@@ -56,9 +56,14 @@ pub(super) async fn handle<A: Applications>(
 impl<A: Applications> Server<A> {
     /// Opens a session that polls.
     fn handshake(&self, request: &Request, peer: Peer) -> Response {
+        let most = self.options.waiting_per_address;
+        let Some(waiting) = self.sessions.wait(peer.address.ip(), most) else {
+            debug!("too many sessions of one address without a credential");
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        };
         let place = self.sessions.open();
         let open = engineio::open(&place.sid, true, self.terms());
-        let application = self.applications.open(handshake(request, peer));
+        let application = self.applications.open(handshake(request, peer, Some(waiting)));
         let engine = Engine::polling(application, self.options, place);
         self.connections.spawn(Box::pin(engine.run()));
         packets(open.into())
@@ -106,7 +111,7 @@ impl<A: Applications> Server<A> {
             return Err(Refusal::UnknownSession);
         }
         let upgrading = hyper::upgrade::on(&mut request);
-        let (server, handshake) = (self.clone(), handshake(&request, peer));
+        let (server, handshake) = (self.clone(), handshake(&request, peer, None));
         self.connections.spawn(async move {
             let socket = match upgrading.await.map(into_raw) {
                 Ok(Ok(raw)) => Socket::new(raw),
@@ -142,9 +147,9 @@ impl<A: Applications> Server<A> {
 }
 
 /// Other sites can open a WebSocket with the user's cookies, so a cookie is no credential here.
-fn handshake(request: &Request, peer: Peer) -> Handshake {
+fn handshake(request: &Request, peer: Peer, waiting: Option<Waiting>) -> Handshake {
     let credentials = Credentials::of(request.headers(), request.uri().query()).without_cookies();
-    Handshake { credentials, peer }
+    Handshake { credentials, peer, waiting }
 }
 
 /// What the fields hold is plain: names, numbers and ids.

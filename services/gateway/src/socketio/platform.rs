@@ -6,7 +6,6 @@ use axum::Router;
 use bytes::Bytes;
 use domain::Channel;
 use domain::cursor::Cursor;
-use futures_util::FutureExt as _;
 use runtime::ids;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -16,7 +15,7 @@ use super::{Applications, Closing, Handshake, Options, Outbox, routes};
 use crate::edge::Edge;
 use crate::line::{GapReason, Step};
 use crate::member::{Lost, Member};
-use crate::throttle::Throttle;
+use crate::throttle::{Throttle, Verdict};
 use crate::wires::socketio::{self, Event, MAIN};
 
 /// Where stock clients look for a server.
@@ -215,6 +214,9 @@ impl Handler for Platform {
         auth: Value,
         outbox: &mut Outbox,
     ) -> Result<bool, Closing> {
+        if self.throttle.take() != Verdict::Accept {
+            return Err(Closing::ForcedServerClose);
+        }
         if namespace != MAIN {
             outbox.refuse(namespace, "Invalid namespace", None);
             return Ok(false);
@@ -241,24 +243,25 @@ impl Handler for Platform {
         let Some(member) = &mut self.member else {
             return self.edge.drain.cancelled().await;
         };
-        let is_held = self.hold.is_some();
         let Member { lease, line, .. } = &mut **member;
+        if drained && self.hold.is_none() {
+            // Its wake-up also says that there is something else to look at.
+            return line.ready().await;
+        }
         tokio::select! {
-            biased;
             () = lease.fenced() => {}
             () = self.edge.drain.cancelled() => {}
-            () = line.ready(), if drained && !is_held => {}
         }
     }
 
     async fn act(&mut self, drained: bool, outbox: &mut Outbox) -> Result<(), Closing> {
-        if self.edge.drain.is_cancelled() {
+        if self.edge.is_draining() {
             // Spread over a moment, so that the clients of a node that stops do not come back all at once.
             tokio::time::sleep(Duration::from_millis(ids::jitter(500))).await;
             return Err(Closing::ServerShuttingDown);
         }
         let Some(member) = &self.member else { return Ok(()) };
-        if member.lease.fenced().now_or_never().is_some() {
+        if member.lease.is_fenced() {
             return Err(Closing::ForcedServerClose);
         }
         let now = Instant::now();

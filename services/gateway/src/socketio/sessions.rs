@@ -2,6 +2,7 @@
 //! Ids are credentials and are told to their client alone.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -24,8 +25,14 @@ pub(super) enum Command {
     End(Closing),
 }
 
-#[derive(Clone, Default)]
-pub(super) struct Sessions(Arc<Mutex<HashMap<String, mpsc::Sender<Command>>>>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sessions(Arc<Mutex<Tables>>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    by_id: HashMap<String, mpsc::Sender<Command>>,
+    waiting: HashMap<IpAddr, usize>,
+}
 
 /// A session's place, given up when it is dropped.
 pub(super) struct Place {
@@ -35,24 +42,35 @@ pub(super) struct Place {
 }
 
 impl Sessions {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, mpsc::Sender<Command>>> {
+    fn lock(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one more session that waits for its client's credential; `None` when its address has too many.
+    pub(super) fn wait(&self, address: IpAddr, most: usize) -> Option<Waiting> {
+        let mut tables = self.lock();
+        let count = tables.waiting.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Waiting { sessions: self.clone(), address })
     }
 
     pub(super) fn open(&self) -> Place {
         let (sender, commands) = mpsc::channel(WAITING);
         let sid = ids::unguessable();
-        self.lock().insert(sid.clone(), sender);
+        self.lock().by_id.insert(sid.clone(), sender);
         Place { sessions: self.clone(), sid, commands }
     }
 
     pub(super) fn knows(&self, sid: &str) -> bool {
-        self.lock().contains_key(sid)
+        self.lock().by_id.contains_key(sid)
     }
 
     /// Hands a request to its session.
     pub(super) async fn tell(&self, sid: &str, command: Command) -> Result<(), Refusal> {
-        let sender = self.lock().get(sid).cloned();
+        let sender = self.lock().by_id.get(sid).cloned();
         let sender = sender.ok_or(Refusal::UnknownSession)?;
         sender.send(command).await.map_err(|_| Refusal::UnknownSession)
     }
@@ -69,8 +87,27 @@ impl Sessions {
     }
 }
 
+/// A session that polls before its client has said who it is.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    sessions: Sessions,
+    address: IpAddr,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut tables = self.sessions.lock();
+        if let Some(count) = tables.waiting.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                tables.waiting.remove(&self.address);
+            }
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.sessions.lock().remove(&self.sid);
+        self.sessions.lock().by_id.remove(&self.sid);
     }
 }

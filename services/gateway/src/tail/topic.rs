@@ -50,8 +50,8 @@ impl Topics {
         self.topics.get(id as usize)
     }
 
-    pub(super) fn index(&mut self, tenant: &Tenant, channel: &Channel, at: Local) {
-        let id = self.find_or_make(tenant, channel, 0);
+    pub(super) fn index(&mut self, tenant: &Tenant, channel: &Channel, at: Local, first: Local) {
+        let id = self.find_or_make(tenant, channel, first - 1);
         self.topics[id as usize].places.push_back(at);
     }
 

@@ -1,7 +1,9 @@
 //! What goes wrong between polls, and how a session ends.
 
+use std::time::Duration;
+
 use crate::Server;
-use crate::client::{Polling, answer};
+use crate::client::{Polling, answer, ask};
 
 #[tokio::test]
 async fn two_polls_at_once_end_the_session() {
@@ -29,7 +31,7 @@ async fn a_poll_that_the_client_gives_up_ends_the_session() {
     let server = Server::start().await;
     let polling = Polling::open(server.address, "/engine.io").await;
     drop(polling.begin_poll().await);
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(polling.post("4hello").await.status, 400);
     polling.is_over().await;
 }
@@ -47,4 +49,17 @@ async fn a_clients_goodbye_ends_its_poll_whichever_comes_first() {
     assert_eq!(polling.post("1").await.body, "ok");
     assert_eq!(polling.poll().await.body, "6");
     polling.is_over().await;
+}
+
+#[tokio::test]
+async fn one_address_opens_only_so_many_sessions_before_it_says_who_it_is() {
+    let server = Server::start().await;
+    let path = "/engine.io/?EIO=4&transport=polling";
+    for _ in 0..32 {
+        assert_eq!(ask(server.address, "GET", path, "").await.status, 200);
+    }
+    assert_eq!(ask(server.address, "GET", path, "").await.status, 503);
+    // Those that say nothing more end, and others have their places.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(ask(server.address, "GET", path, "").await.status, 200);
 }
