@@ -15,13 +15,16 @@ pub(crate) struct Echoes;
 impl Applications for Echoes {
     type Application = Echo;
 
-    fn open(&self, _handshake: Handshake) -> Echo {
-        Echo
+    fn open(&self, handshake: Handshake) -> Echo {
+        Echo { _handshake: handshake }
     }
 }
 
 /// Sends every message back.
-pub(crate) struct Echo;
+pub(crate) struct Echo {
+    /// Kept, as by everyone who does not know yet who its client is.
+    _handshake: Handshake,
+}
 
 impl Application for Echo {
     async fn receive(&mut self, message: Message, outbox: &mut Outbox) -> Result<(), Closing> {

@@ -167,7 +167,12 @@ impl Platform {
                     outbox.extend(frames);
                     return Ok(());
                 }
-                Step::Gap { channels, reason } => self.tell_gap(&channels, reason, outbox),
+                Step::Gap { channels, reason } => {
+                    if reason == GapReason::Rewritten {
+                        member.rewritten();
+                    }
+                    self.tell_gap(&channels, reason, outbox);
+                }
             }
         }
         if let Some(member) = &self.member {
@@ -191,9 +196,12 @@ impl Platform {
         }
     }
 
-    async fn tick(&mut self) -> Result<(), Closing> {
+    async fn tick(&mut self, outbox: &mut Outbox) -> Result<(), Closing> {
         if let Some(member) = &mut self.member {
-            member.tick().await.map_err(|lost| closing(&lost))?;
+            let lost = member.tick().await.map_err(|lost| closing(&lost))?;
+            if !lost.is_empty() {
+                self.tell_gap(&lost, GapReason::Forbidden, outbox);
+            }
         }
         self.set_tick();
         Ok(())
@@ -236,14 +244,16 @@ impl Handler for Platform {
 
     async fn disconnect(&mut self, _namespace: &str) {
         self.hold = None;
-        self.member = None;
+        if let Some(mut member) = self.member.take() {
+            member.goodbye().await;
+        }
     }
 
     async fn wait(&mut self, drained: bool) {
         let Some(member) = &mut self.member else {
             return self.edge.drain.cancelled().await;
         };
-        let Member { lease, line, .. } = &mut **member;
+        let Member { lease, line, checks, .. } = &mut **member;
         if drained && self.hold.is_none() {
             // Its wake-up also says that there is something else to look at.
             return line.ready().await;
@@ -251,6 +261,8 @@ impl Handler for Platform {
         tokio::select! {
             () = lease.fenced() => {}
             () = self.edge.drain.cancelled() => {}
+            // The sender is the edge's own and outlives every connection.
+            _ = checks.changed() => self.tick_at = Instant::now(),
         }
     }
 
@@ -271,7 +283,7 @@ impl Handler for Platform {
         }
         let is_due = self.tick_at <= now;
         if is_due {
-            Box::pin(self.tick()).await?;
+            Box::pin(self.tick(outbox)).await?;
         }
         if drained && self.hold.is_none() {
             self.deliver(outbox)?;
