@@ -13,8 +13,7 @@ use domain::{Channel, StreamId, Tenant};
 use runtime::auth::Credentials;
 use runtime::http::Problem;
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::edge::{Edge, Shared};
 use crate::entry::Entry;
@@ -298,53 +297,70 @@ fn render(edge: &Shared, tenant: &Tenant, found: Found, ndjson: bool) -> Respons
     let encode = |position: &Position| {
         edge.hub.keys.encode(tenant, &Cursor { position: *position, ..Cursor::default() })
     };
-    let events: Vec<Value> = found
-        .events
-        .iter()
-        .map(|(entry, position)| cloud_event(entry, &encode(position)))
-        .collect();
+    let mut body = String::with_capacity(found.events.len() * 512 + 256);
     if ndjson {
-        let mut lines = String::new();
-        for event in &events {
-            lines.push_str(&event.to_string());
-            lines.push('\n');
+        for (entry, position) in &found.events {
+            push_cloud_event(&mut body, entry, &encode(position));
+            body.push('\n');
         }
-        return ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response();
+        return ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response();
     }
-    let mut body = json!({
-        "events": events,
-        "cursor": encode(&found.next),
-        "more": found.more,
-    });
+    body.push_str("{\"events\":[");
+    for (index, (entry, position)) in found.events.iter().enumerate() {
+        if index > 0 {
+            body.push(',');
+        }
+        push_cloud_event(&mut body, entry, &encode(position));
+    }
+    let mut rest = json!({ "cursor": encode(&found.next), "more": found.more });
     if found.expired {
-        body["gap"] = json!({ "reason": "expired" });
+        rest["gap"] = json!({ "reason": "expired" });
     }
-    axum::Json(body).into_response()
+    // The rest of the object, without its opening brace.
+    body.push_str("],");
+    body.push_str(&rest.to_string()[1..]);
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// The full event as structured CloudEvents JSON.
-pub(crate) fn cloud_event(entry: &Entry, cursor: &str) -> Value {
+/// The full event as structured CloudEvents JSON. The data is JSON already and is copied as it is.
+fn push_cloud_event(out: &mut String, entry: &Entry, cursor: &str) {
     let envelope = &entry.envelope;
-    let data: Option<Box<RawValue>> = serde_json::from_slice(&envelope.data).ok();
-    let channels: Vec<_> = envelope.channels.iter().map(Channel::as_str).collect();
-    let mut event = Map::new();
-    let mut set = |name: &str, value: Value| event.insert(name.to_owned(), value);
-    set("specversion", json!("1.0"));
-    set("id", json!(envelope.id));
-    set("source", json!(envelope.source));
-    set("type", json!(envelope.event_type));
-    set("time", json!(rfc3339(envelope.time)));
-    set("datacontenttype", json!("application/json"));
-    set("version", json!(envelope.version));
-    set("tenant", json!(envelope.tenant.as_str()));
-    set("channels", json!(channels));
-    if let Some(id) = &envelope.correlation_id {
-        set("correlationid", json!(id));
+    out.push_str("{\"specversion\":\"1.0\"");
+    push(out, "id", &envelope.id);
+    push(out, "source", &envelope.source);
+    push(out, "type", &envelope.event_type);
+    push(out, "time", &rfc3339(envelope.time));
+    push(out, "datacontenttype", "application/json");
+    push(out, "tenant", envelope.tenant.as_str());
+    for (name, value) in
+        [("correlationid", &envelope.correlation_id), ("causationid", &envelope.causation_id)]
+    {
+        if let Some(value) = value {
+            push(out, name, value);
+        }
     }
-    if let Some(id) = &envelope.causation_id {
-        set("causationid", json!(id));
+    out.push_str(",\"version\":");
+    out.push_str(&envelope.version.to_string());
+    out.push_str(",\"channels\":[");
+    for (index, channel) in envelope.channels.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        push_string(out, channel.as_str());
     }
-    set("data", serde_json::to_value(&data).unwrap_or(Value::Null));
-    set("cursor", json!(cursor));
-    Value::Object(event)
+    out.push_str("],\"data\":");
+    out.push_str(std::str::from_utf8(&envelope.data).unwrap_or("null"));
+    push(out, "cursor", cursor);
+    out.push('}');
+}
+
+fn push(out: &mut String, name: &str, value: &str) {
+    out.push_str(",\"");
+    out.push_str(name);
+    out.push_str("\":");
+    push_string(out, value);
+}
+
+fn push_string(out: &mut String, text: &str) {
+    out.push_str(&Value::from(text).to_string());
 }

@@ -28,6 +28,8 @@ pub(crate) use opening::Opened;
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// Joins with `after` that may wait for their turn; cursors tell 128 of them apart.
 const WAITING_FILLS: usize = 64;
+/// Back-fills that are kept although the client is known to have them behind it.
+const PASSED_FILLS: usize = 16;
 /// A live session's record is stored again well before it expires.
 const STORE_AGAIN: Duration = Duration::from_secs(12 * 3_600);
 
@@ -196,9 +198,7 @@ impl Member {
 
     /// Stores the session record; losing the race for it means that another connection has the session now.
     async fn store_record(&mut self) -> Result<(), Lost> {
-        if let Some(received) = &self.record.received {
-            self.record.fills.retain(|fill| !fill.is_passed_by(received));
-        }
+        self.forget_fills();
         let (tenant, members) = (&self.identity.tenant, self.line.session().subscriptions());
         let (id, record) = (&self.client_id, &self.record);
         let saved = self.edge.records.save(tenant, id, record, members, self.revision);
@@ -214,6 +214,15 @@ impl Member {
                 Err(Lost::Unavailable)
             }
         }
+    }
+
+    /// A back-fill that the client has behind it is kept for a while: it may come back with an older cursor.
+    fn forget_fills(&mut self) {
+        let Some(received) = &self.record.received else { return };
+        let excess = self.record.fills.len().saturating_sub(PASSED_FILLS);
+        let passed = self.record.fills.iter().take(excess).take_while(|f| f.is_passed_by(received));
+        let passed = passed.count();
+        self.record.fills.drain(..passed);
     }
 
     /// A newer token of the same user. The channels it does not allow any more are left and returned.
