@@ -191,3 +191,37 @@ async fn a_session_past_retention_is_not_recovered_and_is_told_of_the_gap() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_draining_gateway_sends_its_clients_to_another_that_goes_on() {
+    journey(90, async {
+        let platform = TestPlatform::start_with(Options::default().two_gateways()).await;
+        let history = History::new();
+        let mut writer = calls(&history, "w");
+        let (gateway, ingest) = (platform.gateway(), platform.ingest());
+        let polling = json!({ "transports": ["polling"] });
+        let mut ann = follower(&history, "ann", gateway, websocket(), &mut writer, ingest).await;
+        let mut bob = client(&history, "bob");
+        bob.connect(gateway, polling).await;
+        bob.join("subscribe_to_calls", Json::Null, "calls").await;
+        for socket in [&mut ann, &mut bob] {
+            socket.tell(json!({ "op": "hold" })).await;
+        }
+        platform.signal(Service::Gateway, "TERM");
+        for socket in [&mut ann, &mut bob] {
+            let gone = socket.wait("disconnect").await;
+            assert_eq!(gone["reason"], "transport close", "{gone}");
+        }
+        writer.publish(ingest, 10).await;
+        for (socket, total) in [(&mut ann, 15), (&mut bob, 10)] {
+            let to = url(platform.second_gateway());
+            socket.tell(json!({ "op": "resume", "url": to })).await;
+            assert_eq!(socket.wait("connect").await["recovered"], true);
+            socket.receive(total).await;
+            socket.drain().await;
+        }
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}

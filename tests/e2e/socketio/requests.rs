@@ -1,11 +1,12 @@
 //! Who is let in, what clients ask for, and what they are answered.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
 use super::{client, websocket};
 use crate::checker::History;
+use crate::clients::http::Request;
 use crate::clients::socketio::{SocketIo, url};
 use crate::clients::token::{claims, now, sign, sign_with, token};
 use crate::harness::cast::{calls, journey};
@@ -179,6 +180,87 @@ async fn a_client_that_sends_too_much_is_refused_and_then_closed() {
         let error = ann.event("error").await;
         assert_eq!(error["args"][0]["code"], "rate_limited", "{error}");
         assert_eq!(ann.wait("disconnect").await["reason"], "transport close");
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bytes_reach_clients_as_bytes_whatever_carries_them() {
+    journey(60, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let (mut ann, mut bob) = (client(&history, "ann"), client(&history, "bob"));
+        ann.connect(platform.gateway(), websocket()).await;
+        bob.connect(platform.gateway(), json!({ "transports": ["polling"] })).await;
+        let headers = [
+            ("ce-specversion", "1.0"),
+            ("ce-id", "sound-1"),
+            ("ce-source", "voice"),
+            ("ce-type", "voice.audio"),
+            ("ce-time", "2026-01-02T03:04:05.000Z"),
+            ("content-type", "application/json"),
+            ("tl-version", "1"),
+            ("tl-channels", "team"),
+            ("Nats-Msg-Id", "acme:voice:sound-1"),
+        ];
+        let data = json!({ "conversationId": "c-9", "data_base64": "SUQzBAA=" });
+        let subject = format!("events.{TENANT}.voice.c-9.audio");
+        platform.admin().await.append(&subject, &headers, &data).await;
+        for client in [&mut ann, &mut bob] {
+            let event = client.event("voice:audio").await;
+            assert_eq!(event["args"][0], json!({ "binary": "SUQzBAA=" }), "{event}");
+            assert_eq!(event["args"].as_array().unwrap().len(), 2, "{event}");
+        }
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_revoked_token_ends_connections_at_once_and_lets_nobody_in_again() {
+    journey(60, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let revoked = claims(TENANT, "ann", "agent");
+        let (mut ann, mut bob) = (client(&history, "ann"), client(&history, "ann"));
+        for (socket, transport) in [(&mut ann, "websocket"), (&mut bob, "polling")] {
+            socket.token = sign(&revoked);
+            socket.connect(platform.gateway(), json!({ "transports": [transport] })).await;
+        }
+        let body = json!({ "jti": revoked["jti"] });
+        let request = Request::post("/v1/revocations").bearer(&token(TENANT, "1", "admin"));
+        let began = Instant::now();
+        let answer = request.json(&body).send(platform.gateway()).await.unwrap();
+        assert!((200..300).contains(&answer.status), "{} {}", answer.status, answer.text());
+        for socket in [&mut ann, &mut bob] {
+            assert_eq!(socket.wait("disconnect").await["reason"], "transport close");
+            assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+        }
+        for socket in [&mut ann, &mut bob] {
+            let error = socket.wait("connect_error").await;
+            assert_eq!(error["message"], "Invalid authentication token", "{error}");
+            assert_eq!(error["data"]["code"], "token_revoked", "{error}");
+        }
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_repeats_until_it_is_acknowledged_goes_on() {
+    journey(60, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let mut ann = client(&history, "ann");
+        let options = json!({ "transports": ["websocket"], "retries": 3, "ackTimeout": 2_000 });
+        ann.connect(platform.gateway(), options).await;
+        // Each waits in the client's queue until the one before was acknowledged.
+        ann.emit("subscribe:whatsapp", json!(["a-1"])).await;
+        ann.emit("subscribe", json!(["admin"])).await;
+        ann.emit("subscribe_to_call", json!(["CA42"])).await;
+        let answer = ann.request("unsubscribe", json!(["call:CA42"])).await;
+        assert!(answer.is_null(), "{answer}");
+        calls(&history, "w").publish(platform.ingest(), 1).await;
+        ann.drain().await;
+        assert_eq!(ann.received, []);
         platform.finish().await;
     })
     .await;
