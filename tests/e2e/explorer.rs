@@ -130,7 +130,6 @@ impl Explorer {
         let gateway = world.gateway();
         self.socket.resume(gateway).await.unwrap();
         self.since = self.socket.cursors.len();
-        self.acknowledged = false;
     }
 
     async fn join(&mut self, world: &mut World) {
@@ -140,7 +139,6 @@ impl Explorer {
         let start = if world.rng.random_bool(0.8) { Start::Cursor(cursor) } else { Start::Now };
         self.socket.join(channel, start).await.unwrap();
         self.since = self.socket.cursors.len();
-        self.acknowledged = false;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::checker::{History, Start};
 use crate::clients::publisher::Kind;
 use crate::clients::websocket::WebSocket;
-use crate::harness::cast::{agent, calls, journey, publisher, source};
+use crate::harness::cast::{agent, calls, journey, publisher, source, team};
 use crate::harness::{Options, Service, TestPlatform};
 
 const PAST: usize = 300;
@@ -174,6 +174,31 @@ async fn a_cursor_of_a_back_fill_can_be_brought_again_and_again() {
             socket.resume(gateway).await.unwrap();
         }
         writer.publish(platform.ingest(), 5).await;
+        socket.drain().await;
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_join_with_after_of_a_channel_that_everybody_has_gives_what_was_missed() {
+    journey(60, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let mut events = source(&history, "bob", &["team"]);
+        events.connect(platform.gateway(), Start::Now).await.unwrap();
+        let mut writer = team(&history, "t");
+        writer.publish(platform.ingest(), 5).await;
+        events.receive(5).await;
+        // A page that was closed: it knows its position, and is in `team` from now on by its role.
+        let mut socket = agent(&history, "ann");
+        socket.connect(platform.gateway()).await.unwrap();
+        let start = Start::Cursor(events.cursors[1].clone());
+        let answer = socket.join("team", start).await.unwrap();
+        assert_eq!(answer["payload"]["recovered"], true, "{answer}");
+        socket.receive(3).await;
+        writer.publish(platform.ingest(), 2).await;
+        socket.receive(5).await;
         socket.drain().await;
         history.assert_clean();
         platform.finish().await;

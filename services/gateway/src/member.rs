@@ -106,10 +106,11 @@ impl Member {
             Ok(channel) => channel,
             Err(refused) => return Ok(Err(refused)),
         };
-        if self.line.session().has(&channel) {
+        let is_in = self.line.session().has(&channel);
+        if is_in && after.is_none() {
             return Ok(Ok(Joined { channel, recovered: true, gap: None }));
         }
-        if self.line.session().subscriptions().len() >= self.edge.limits.channels {
+        if !is_in && self.line.session().subscriptions().len() >= self.edge.limits.channels {
             return Ok(Err(TOO_MANY_CHANNELS));
         }
         if self.line.session().waiting_fills() >= WAITING_FILLS {
@@ -119,6 +120,11 @@ impl Member {
             Ok(found) => found,
             Err(refused) => return Ok(Err(refused)),
         };
+        if is_in && after.is_some() {
+            // A position that the client names wins over where the channel stands.
+            self.line.leave(&channel);
+            self.record.fills.retain(|fill| fill.channel != channel);
+        }
         self.join_at(&channel, after.as_ref());
         self.store_record().await?;
         Ok(Ok(Joined { channel, recovered: after.is_some(), gap }))
@@ -153,6 +159,7 @@ impl Member {
     pub(crate) async fn leave(&mut self, asked: &str) -> Outcome<Channel> {
         let Some(channel) = self.edge.catalogue.channel(asked) else { return Ok(Err(FORBIDDEN)) };
         if self.line.leave(&channel) {
+            self.record.fills.retain(|fill| fill.channel != channel);
             self.store_record().await?;
         }
         Ok(Ok(channel))

@@ -183,29 +183,33 @@ impl Session {
     }
 
     /// Continues the back-fills that a record tells of, for a holder that comes back with `cursor`.
-    /// Returns those still open, which replace the record's.
+    /// Returns what the record is to tell from now on: those the holder has behind it stay as they are, since it may
+    /// come back with an older cursor yet.
     pub(crate) fn resume_fills(&mut self, fills: &[Fill], cursor: &Cursor) -> Vec<Fill> {
         self.fills.joins = fills.last().map_or(0, |fill| fill.joins);
-        let begun = |f: &Fill| cursor.mark.filling && f.joins == cursor.mark.joins;
-        let mut open = Vec::new();
-        let mut rest = fills;
-        if let Some(at) = fills.iter().rposition(begun) {
-            rest = &fills[at + 1..];
-            if cursor.position.includes(&fills[at].paused) {
+        let is_marked = |fill: &Fill| cursor.mark.filling && fill.joins == cursor.mark.joins;
+        let begun = fills.iter().rposition(is_marked);
+        if let Some(fill) = begun.map(|at| &fills[at]) {
+            if cursor.position.includes(&fill.paused) {
                 // It had just ended: what the cursor says is about all channels again.
-                self.fills.edge = Some(Box::new((fills[at].joins, fills[at].paused)));
+                self.fills.edge = Some(Box::new((fill.joins, fill.paused)));
             } else {
                 let part = PartOf::next(cursor.part, &cursor.position);
-                self.begin(&fills[at], cursor.position, part);
+                self.begin(fill, cursor.position, part);
             }
-            open.push(fills[at].clone());
         }
         let paused = self.fills.current().map_or(self.position, |current| current.paused);
-        for fill in rest {
-            let passed = open.is_empty()
-                && paused.includes(&fill.paused)
-                && paused.sequences() != fill.paused.sequences();
-            if passed || !self.has(&fill.channel) {
+        let (mut kept, mut again) = (Vec::new(), Vec::new());
+        for (at, fill) in fills.iter().enumerate() {
+            let is_behind = match begun {
+                Some(begun) => at <= begun,
+                None => fill.is_passed_by(cursor),
+            };
+            if !self.has(&fill.channel) {
+                continue;
+            }
+            if is_behind {
+                kept.push(fill.clone());
                 continue;
             }
             // The holder may stand before the place where the fill was to pause the others: it pauses them here.
@@ -213,9 +217,10 @@ impl Session {
             let joins = self.fills.number();
             let fill = Fill { joins, paused, paused_part, ..fill.clone() };
             self.fills.waiting.push_back(fill.clone());
-            open.push(fill);
+            again.push(fill);
         }
-        open
+        kept.append(&mut again);
+        kept
     }
 
     /// Ends the back-fill once the channel stands where the others wait.

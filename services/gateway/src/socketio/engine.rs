@@ -95,7 +95,7 @@ impl<A: Application> Engine<A> {
             Err(closing) => closing,
         };
         debug!(reason = closing.reason(), "an Engine.IO session has ended");
-        self.finish(closing).await;
+        Box::pin(self.finish(closing)).await;
     }
 
     async fn serve(&mut self) -> Result<Infallible, Closing> {
@@ -107,7 +107,7 @@ impl<A: Application> Engine<A> {
             match self.turn(&mut timer).await {
                 Turn::Application => self.act().await?,
                 Turn::Timer => {
-                    self.tick().await?;
+                    Box::pin(self.tick()).await?;
                     due = self.deadline();
                     timer.as_mut().reset(due);
                 }

@@ -8,7 +8,7 @@ use domain::Channel;
 use domain::cursor::Cursor;
 use runtime::ids;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::namespaces::{Handler, Namespaces};
 use super::{Applications, Closing, Handshake, Options, Outbox, routes};
@@ -269,7 +269,7 @@ impl Handler for Platform {
     async fn act(&mut self, drained: bool, outbox: &mut Outbox) -> Result<(), Closing> {
         if self.edge.is_draining() {
             // Spread over a moment, so that the clients of a node that stops do not come back all at once.
-            tokio::time::sleep(Duration::from_millis(ids::jitter(500))).await;
+            Box::pin(sleep(Duration::from_millis(ids::jitter(500)))).await;
             return Err(Closing::ServerShuttingDown);
         }
         let Some(member) = &self.member else { return Ok(()) };
