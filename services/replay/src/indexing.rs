@@ -1,6 +1,7 @@
 //! Keeps one stream's part of the index at the stream's head, headers only.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::envelope::header;
 use domain::subject;
@@ -16,6 +17,9 @@ use tracing::{info, warn};
 
 use crate::snapshots::Snapshots;
 use crate::state::State;
+
+/// Who asks for a page that is not indexed yet asks again after longer than this.
+const PACE: Duration = Duration::from_millis(5);
 
 /// Follows one stream into the index, from its snapshot if there is a good one.
 pub(crate) struct Indexer {
@@ -61,7 +65,8 @@ impl Indexer {
             let index = self.state.index();
             (index.stream(self.stream).head(), index.stream(self.stream).epoch())
         };
-        let options = FollowOptions { headers_only: true, filter: None };
+        let options =
+            FollowOptions { headers_only: true, pace: Some(PACE), ..FollowOptions::default() };
         let start = Start::AfterSequence(head);
         let follower = Follower::new(nats, self.stream.name(), start, options);
         if head > 0 { follower.expecting_epoch(epoch) } else { follower }

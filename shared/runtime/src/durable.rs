@@ -99,7 +99,7 @@ impl Durable {
 
     async fn attach(&mut self) {
         self.connection.wait_up().await;
-        match Pull::open(&self.connection, &self.stream, &self.durable, self.batch).await {
+        match Pull::open(&self.connection, &self.stream, &self.durable, self.batch, None).await {
             Ok(pull) => self.pull = Some(pull),
             Err(broken) => self.detach(&broken).await,
         }

@@ -37,6 +37,8 @@ pub struct FollowOptions {
     pub headers_only: bool,
     /// Only subjects that match; everything when `None`.
     pub filter: Option<String>,
+    /// How late messages may be; together they cost a fraction of what each costs alone. `None`: each at once.
+    pub pace: Option<Duration>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -232,7 +234,8 @@ impl Follower {
             &self.options,
         )
         .await?;
-        let pull = Pull::open(self.nats.tailing(), &self.stream, &name, BATCH).await?;
+        let pull =
+            Pull::open(self.nats.tailing(), &self.stream, &name, BATCH, self.options.pace).await?;
         self.flow = Some(Flow { pull, consumer_sequence: 0 });
         self.pending = pending;
         Ok(FollowEvent::Attached(state))

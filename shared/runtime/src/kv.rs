@@ -147,7 +147,7 @@ impl Bucket {
     /// Every key that matches (`>` for all): first what there is, then `Current`, then every change.
     pub fn watch(&self, keys: &str) -> Watch {
         let filter = Some(format!("$KV.{}.{keys}", self.name));
-        let options = FollowOptions { headers_only: false, filter };
+        let options = FollowOptions { filter, ..FollowOptions::default() };
         let follower = Follower::last_per_subject(&self.nats, &self.stream, options);
         Watch {
             follower,

@@ -17,6 +17,8 @@ use super::{HORIZON, Lag, Memory};
 use crate::metrics::Metrics;
 
 const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// The stream's own duplicate window covers far more than this.
+const PACE: Duration = Duration::from_millis(100);
 
 /// Follows one stream until `shutdown`.
 pub(crate) async fn feed(
@@ -25,7 +27,8 @@ pub(crate) async fn feed(
     stream: StreamId,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
-    let options = FollowOptions { headers_only: true, filter: None };
+    let options =
+        FollowOptions { headers_only: true, pace: Some(PACE), ..FollowOptions::default() };
     let mut follower = Follower::new(&nats, stream.name(), beginning(), options);
     // What the stream held when it was attached first; known once everything up to it has been seen.
     let mut head = None;

@@ -1,6 +1,7 @@
 //! Keeps the index of the quarantine at the stream's head.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{Tenant, subject};
 use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
@@ -14,12 +15,16 @@ use super::shelf::{ALL, STREAM};
 use crate::index::stream_index::StreamIndex;
 use crate::state::State;
 
+/// Operators do not notice.
+const PACE: Duration = Duration::from_millis(100);
+
 pub(crate) async fn follow(
     nats: Nats,
     state: Arc<State>,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
-    let options = FollowOptions { headers_only: true, filter: None };
+    let options =
+        FollowOptions { headers_only: true, pace: Some(PACE), ..FollowOptions::default() };
     let mut follower = Follower::new(&nats, STREAM, Start::AfterSequence(0), options);
     let mut target = None;
     loop {

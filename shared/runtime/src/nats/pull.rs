@@ -2,6 +2,9 @@
 //!
 //! The client library's own loop needs up to half a minute to notice a dead consumer; this one a missed heartbeat
 //! or two, and nothing at all when the connection itself was replaced.
+//!
+//! A paced subscription waits for one delivery, rests, and then takes everything that has come meanwhile: who may be a
+//! moment late spares the server and itself a write and a wake-up for each message.
 
 use std::time::Duration;
 
@@ -19,6 +22,7 @@ const SILENCE: Duration = Duration::from_millis(2200);
 const EXPIRES: Duration = Duration::from_secs(5);
 
 const STATUS_HEARTBEAT: u16 = 100;
+const STATUS_NO_MESSAGES: u16 = 404;
 const STATUS_REQUEST_TIMEOUT: u16 = 408;
 const STATUS_CONFLICT: u16 = 409;
 
@@ -46,7 +50,22 @@ pub(crate) enum Broken {
     Malformed,
 }
 
+/// Where a paced subscription is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// Nothing is asked for.
+    Idle,
+    /// For the first delivery.
+    Waiting,
+    /// Nothing is asked for until then.
+    Resting(Instant),
+    /// For all that is there.
+    Draining,
+}
+
 pub(crate) struct Pull {
+    pace: Option<Duration>,
+    step: Step,
     client: Client,
     next_subject: String,
     inbox: String,
@@ -65,6 +84,7 @@ impl Pull {
         stream: &str,
         consumer: &str,
         batch: Batch,
+        pace: Option<Duration>,
     ) -> Result<Self, Broken> {
         let link = connection.watch_link();
         let generation = link.borrow().generation;
@@ -74,6 +94,8 @@ impl Pull {
         let next_subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
         let silent_at = Instant::now() + SILENCE;
         let mut pull = Self {
+            pace,
+            step: Step::Idle,
             client,
             next_subject,
             inbox,
@@ -84,17 +106,18 @@ impl Pull {
             generation,
             silent_at,
         };
-        pull.request().await?;
+        pull.ask().await?;
         Ok(pull)
     }
 
     /// The next delivery; safe to drop while waiting.
     pub(crate) async fn next(&mut self) -> Result<(Message, Delivery), Broken> {
         loop {
-            // Always a whole batch ahead, so that the server never waits for the next request.
-            if self.allowed <= self.batch.messages {
-                self.request().await?;
-            }
+            self.ask().await?;
+            let until = match self.step {
+                Step::Resting(until) => until,
+                Step::Idle | Step::Waiting | Step::Draining => self.silent_at,
+            };
             let message = tokio::select! {
                 biased;
                 message = self.subscriber.next() => message.ok_or(Broken::Ended)?,
@@ -102,7 +125,13 @@ impl Pull {
                     self.check_link(changed.is_err())?;
                     continue;
                 }
-                () = tokio::time::sleep_until(self.silent_at) => return Err(Broken::Silent),
+                () = tokio::time::sleep_until(until) => match self.step {
+                    Step::Resting(_) => {
+                        self.drain().await?;
+                        continue;
+                    }
+                    Step::Idle | Step::Waiting | Step::Draining => return Err(Broken::Silent),
+                },
             };
             self.silent_at = Instant::now() + SILENCE;
             if let Some(delivery) = self.take(message)? {
@@ -126,7 +155,7 @@ impl Pull {
     /// `None` for a status that only says that the flow lives, or that a request has ended.
     fn take(&mut self, message: Message) -> Result<Option<(Message, Delivery)>, Broken> {
         let Some(status) = message.status.map(|status| status.as_u16()) else {
-            self.allowed = self.allowed.saturating_sub(1);
+            self.took_one();
             let reply = message.reply.as_ref().ok_or(Broken::Malformed)?;
             let delivery = Delivery::parse(reply).ok_or(Broken::Malformed)?;
             return Ok(Some((message, delivery)));
@@ -134,7 +163,7 @@ impl Pull {
         let text = message.description.as_deref().unwrap_or_default();
         match status {
             STATUS_HEARTBEAT => Ok(None),
-            STATUS_REQUEST_TIMEOUT => self.request_ended(&message),
+            STATUS_REQUEST_TIMEOUT | STATUS_NO_MESSAGES => self.request_ended(&message),
             STATUS_CONFLICT
                 if text.contains("Size Exceeds") || text.contains("Batch Completed") =>
             {
@@ -144,7 +173,22 @@ impl Pull {
         }
     }
 
+    fn took_one(&mut self) {
+        self.allowed = self.allowed.saturating_sub(1);
+        match (self.pace, self.step) {
+            (Some(pace), Step::Waiting) => self.step = Step::Resting(Instant::now() + pace),
+            (Some(_), Step::Draining) if self.allowed == 0 => {
+                self.step = Step::Resting(Instant::now())
+            }
+            _ => {}
+        }
+    }
+
     fn request_ended<T>(&mut self, message: &Message) -> Result<Option<T>, Broken> {
+        if self.pace.is_some() {
+            (self.step, self.allowed) = (Step::Idle, 0);
+            return Ok(None);
+        }
         let left = message
             .headers
             .as_ref()
@@ -166,14 +210,37 @@ impl Pull {
         }
     }
 
-    async fn request(&mut self) -> Result<(), Broken> {
-        let request = format!(
-            r#"{{"batch":{},"max_bytes":{},"expires":{},"idle_heartbeat":{}}}"#,
-            self.batch.messages,
-            self.batch.bytes,
-            EXPIRES.as_nanos(),
-            HEARTBEAT.as_nanos(),
-        );
+    /// Asks for what is to come next, unless it has been asked for.
+    async fn ask(&mut self) -> Result<(), Broken> {
+        let (batch, heartbeat) = (self.batch.messages, HEARTBEAT.as_nanos());
+        let (expires, bytes) = (EXPIRES.as_nanos(), self.batch.bytes);
+        match (self.pace, self.step) {
+            // Always a whole batch ahead, so that the server never waits for the next request.
+            (None, _) if self.allowed <= batch => {
+                let request = format!(
+                    r#"{{"batch":{batch},"max_bytes":{bytes},"expires":{expires},"idle_heartbeat":{heartbeat}}}"#
+                );
+                self.request(request, batch).await
+            }
+            (Some(_), Step::Idle) => {
+                self.step = Step::Waiting;
+                let request =
+                    format!(r#"{{"batch":1,"expires":{expires},"idle_heartbeat":{heartbeat}}}"#);
+                self.request(request, 1).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn drain(&mut self) -> Result<(), Broken> {
+        let (batch, bytes) = (self.batch.messages, self.batch.bytes);
+        self.step = Step::Draining;
+        self.silent_at = Instant::now() + SILENCE;
+        let request = format!(r#"{{"batch":{batch},"max_bytes":{bytes},"no_wait":true}}"#);
+        self.request(request, batch).await
+    }
+
+    async fn request(&mut self, request: String, messages: usize) -> Result<(), Broken> {
         let sent = self.client.publish_with_reply(
             self.next_subject.clone(),
             self.inbox.clone(),
@@ -181,7 +248,7 @@ impl Pull {
         );
         match tokio::time::timeout(HEARTBEAT, sent).await {
             Ok(Ok(())) => {
-                self.allowed += self.batch.messages;
+                self.allowed += messages;
                 Ok(())
             }
             Ok(Err(_)) | Err(_) => Err(Broken::Unsent),

@@ -152,6 +152,16 @@ async fn follow_until(follower: &mut Follower, last: u64) -> Vec<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_sees_everything_once_and_in_order_through_kills() {
+    sees_everything_through_kills(FollowOptions::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_may_be_late_sees_everything_through_kills_too() {
+    let pace = Some(Duration::from_millis(20));
+    sees_everything_through_kills(FollowOptions { pace, ..FollowOptions::default() }).await;
+}
+
+async fn sees_everything_through_kills(options: FollowOptions) {
     let mut server = TestNats::start().await;
     let nats = server.nats("ingest").await;
     let gateway = server.nats("gateway").await;
@@ -160,7 +170,7 @@ async fn a_follower_sees_everything_once_and_in_order_through_kills() {
     let following = {
         let last = last.clone();
         let start = Start::AfterSequence(0);
-        let mut follower = Follower::new(&gateway, "CALLS", start, FollowOptions::default());
+        let mut follower = Follower::new(&gateway, "CALLS", start, options);
         async move {
             let mut seen: Vec<u64> = Vec::new();
             while seen.last().is_none_or(|&at| at < last.load(Ordering::Relaxed)) {
