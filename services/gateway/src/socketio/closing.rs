@@ -13,6 +13,11 @@ pub enum Closing {
 }
 
 impl Closing {
+    /// Whether nothing was wrong with what the client did.
+    pub(super) const fn is_decided_by_server(self) -> bool {
+        matches!(self, Self::ForcedClose | Self::ServerShuttingDown | Self::ForcedServerClose)
+    }
+
     pub const fn reason(self) -> &'static str {
         match self {
             Self::TransportError => "transport error",

@@ -149,15 +149,25 @@ async fn look(opened: &mut Opened, frames: &mut Vec<Bytes>) -> Result<Option<Bro
     }))
 }
 
-/// Reads until the first frames are there or nothing is due; a gap where something is not there any more.
+/// Reads until something older than the tail has been read or nothing is due; a gap where it is not there any more.
 async fn first_page(line: &mut Line, frames: &mut Vec<Bytes>) -> Option<(Vec<Channel>, GapReason)> {
+    let mut has_waited = false;
     loop {
-        match line.collect(frames) {
+        let mut collected = Vec::new();
+        match line.collect(&mut collected) {
             Step::Gap { channels, reason } => return Some((channels, reason)),
-            Step::Write { .. } => return None,
+            Step::Write { .. } => {
+                frames.append(&mut collected);
+                // What overtakes comes from the tail and says nothing about what is older.
+                if has_waited || line.session().is_live() {
+                    return None;
+                }
+            }
             Step::Idle if line.session().is_live() => return None,
-            Step::Idle => line.ready().await,
+            Step::Idle => {}
         }
+        line.ready().await;
+        has_waited = true;
     }
 }
 

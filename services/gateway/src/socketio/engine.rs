@@ -68,7 +68,7 @@ enum Turn {
 }
 
 impl<A: Application> Engine<A> {
-    pub(super) fn polling(application: A, options: Options, place: Place) -> Self {
+    pub(super) fn polling(application: A, options: Options, place: Place) -> Box<Self> {
         Self::new(application, options, Carrier::Polling(Poll::default()), Some(place))
     }
 
@@ -77,19 +77,19 @@ impl<A: Application> Engine<A> {
         options: Options,
         mut socket: Socket,
         open: &str,
-    ) -> Self {
+    ) -> Box<Self> {
         socket.send(frame(Opcode::Text, &[open.as_bytes()]));
         Self::new(application, options, Carrier::WebSocket(socket), None)
     }
 
-    fn new(application: A, options: Options, carrier: Carrier, place: Option<Place>) -> Self {
+    fn new(application: A, options: Options, carrier: Carrier, place: Option<Place>) -> Box<Self> {
         // The first ping comes one interval after the handshake.
         let heart = Heart::Rest(Instant::now() + options.ping_interval);
         let outbox = Outbox::default();
-        Self { application, options, carrier, outbox, place, probe: None, heart }
+        Box::new(Self { application, options, carrier, outbox, place, probe: None, heart })
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         let closing = match self.serve().await {
             Ok(never) => match never {},
             Err(closing) => closing,
@@ -228,9 +228,7 @@ impl<A: Application> Engine<A> {
         }
         match &mut self.carrier {
             Carrier::WebSocket(socket) => {
-                while let Some(frame) = self.outbox.pop() {
-                    socket.send(frame);
-                }
+                socket.send_all(&mut self.outbox.take());
             }
             Carrier::Polling(poll) if poll.is_waiting() => {
                 let payload = self.outbox.poll_payload(self.options.max_payload);
@@ -255,23 +253,29 @@ impl<A: Application> Engine<A> {
         Limits { text: self.options.max_payload, binary: self.options.max_payload }
     }
 
-    async fn finish(mut self, closing: Closing) {
-        // From here on requests of this session are refused.
-        self.place = None;
-        self.application.closed(closing).await;
-        drop(self.application);
-        match self.carrier {
+    async fn finish(self: Box<Self>, closing: Closing) {
+        let limits = self.limits();
+        let Self { mut application, carrier, place, probe, .. } = *self;
+        // From here on requests of this session are refused, but for a poll that is to learn of the server's decision.
+        let place = place.filter(|_| closing.is_decided_by_server());
+        application.closed(closing).await;
+        drop(application);
+        match carrier {
             Carrier::WebSocket(mut socket) => {
-                if closing != Closing::TransportError {
-                    socket.send(close_frame(1000, ""));
-                }
-                let _slow = timeout(GOODBYE, socket.flush()).await;
+                socket.send(close_frame(1000, ""));
+                let waits = closing != Closing::TransportClose;
+                let _slow = timeout(GOODBYE, farewell(socket, waits.then_some(limits))).await;
             }
-            Carrier::Polling(mut poll) => {
+            Carrier::Polling(mut poll) if poll.is_waiting() => {
                 poll.answer(CLOSE);
             }
+            Carrier::Polling(_) => {
+                if let Some(mut place) = place {
+                    let _none = timeout(GOODBYE, Poll::last(&mut place.commands, CLOSE)).await;
+                }
+            }
         }
-        if let Some(probe) = self.probe {
+        if let Some(probe) = probe {
             probe.give_up().await;
         }
     }
@@ -285,6 +289,21 @@ impl Carrier {
             Self::Polling(poll) => {
                 poll.gone().await;
                 Ok(Happened::Closed)
+            }
+        }
+    }
+}
+
+/// Writes what is left and reads until a client that did not close itself has agreed: else its system might throw away
+/// what was written.
+async fn farewell(mut socket: Socket, waits: Option<Limits>) {
+    let (Ok(()), Some(limits)) = (socket.flush().await, waits) else { return };
+    while let Ok(Happened::Read | Happened::Wrote) = socket.drive().await {
+        loop {
+            match socket.reader.next_message(limits) {
+                Ok(Some(websocket_frame::Message::Close(_))) | Err(_) => return,
+                Ok(Some(_)) => {}
+                Ok(None) => break,
             }
         }
     }

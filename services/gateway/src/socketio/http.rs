@@ -1,5 +1,7 @@
 //! The requests of Engine.IO: handshakes, polls, posts and WebSockets, each handed to its session.
 
+use std::pin::Pin;
+
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -124,17 +126,22 @@ impl<A: Applications> Server<A> {
                     // A session that has ended meanwhile ends the socket with it.
                     let _ended = server.sessions.tell(&sid, upgrade).await;
                 }
-                None => Box::pin(server.open_websocket(socket, handshake)).await,
+                None => server.open_websocket(socket, handshake).await,
             }
         });
         Ok(switching_protocols(accept))
     }
 
-    async fn open_websocket(self, socket: Socket, handshake: Handshake) {
+    /// A session of its own. Apart from its future nothing is kept for as long as it lasts.
+    fn open_websocket(
+        self,
+        socket: Socket,
+        handshake: Handshake,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         // Nothing else may use this session, so its id is in no table.
         let open = engineio::open(&ids::unguessable(), false, self.terms());
         let application = self.applications.open(handshake);
-        Engine::websocket(application, self.options, socket, &open).run().await;
+        Box::pin(Engine::websocket(application, self.options, socket, &open).run())
     }
 
     fn terms(&self) -> Terms {

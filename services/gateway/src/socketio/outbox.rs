@@ -1,8 +1,6 @@
 //! What is to be sent, as WebSocket frames whatever carries them: events are encoded once and shared by all clients.
 //! Small by construction: events are collected only when everything before has left.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -11,10 +9,7 @@ use crate::wires::socketio;
 use crate::wires::websocket_frame::{Opcode, frame};
 
 #[derive(Debug, Default)]
-pub struct Outbox {
-    frames: VecDeque<Bytes>,
-    bytes: usize,
-}
+pub struct Outbox(Vec<Bytes>);
 
 impl Outbox {
     /// Sends an Engine.IO message.
@@ -59,38 +54,33 @@ impl Outbox {
     }
 
     pub(super) fn push(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.frames.push_back(frame);
+        self.0.push(frame);
     }
 
     pub(super) fn extend(&mut self, frames: Vec<Bytes>) {
-        for frame in frames {
-            self.push(frame);
-        }
+        self.0.extend(frames);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.0.is_empty()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.0.iter().map(Bytes::len).sum()
     }
 
-    pub(super) fn pop(&mut self) -> Option<Bytes> {
-        let Some(frame) = self.frames.pop_front() else {
-            // A connection that idles holds no queue.
-            self.frames = VecDeque::new();
-            return None;
-        };
-        self.bytes -= frame.len();
-        Some(frame)
+    /// The frames themselves, for who collects many.
+    pub(super) fn frames(&mut self) -> &mut Vec<Bytes> {
+        &mut self.0
+    }
+
+    /// Takes everything and keeps no memory: a connection that idles holds no queue.
+    pub(super) fn take(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.0)
     }
 
     /// What one poll carries.
     pub(super) fn poll_payload(&mut self, limit: usize) -> Bytes {
-        let payload = engineio::poll_payload(&mut self.frames, limit);
-        self.bytes = self.frames.iter().map(Bytes::len).sum();
-        payload
+        engineio::poll_payload(&mut self.0, limit)
     }
 }

@@ -150,21 +150,21 @@ impl Platform {
 
     /// Collects what is due until there is something to write or nothing is left.
     fn deliver(&mut self, outbox: &mut Outbox) -> Result<(), Closing> {
-        let mut frames = Vec::new();
         for _ in 0..GAPS_AT_ONCE {
             let Some(member) = &mut self.member else { return Ok(()) };
             member.check_identity().map_err(|lost| closing(&lost))?;
-            match member.line.collect(&mut frames) {
+            let before = outbox.frames().len();
+            match member.line.collect(outbox.frames()) {
                 Step::Idle => return Ok(()),
                 Step::Write { more } => {
                     if more {
                         // The rest is collected when this has been written.
                         member.line.poke();
                     }
-                    self.edge.meters.frames.inc_by(frames.len() as u64);
+                    let collected = outbox.frames().len() - before;
+                    self.edge.meters.frames.inc_by(collected as u64);
                     self.edge.meters.writes.inc();
                     self.told = (Instant::now(), None);
-                    outbox.extend(frames);
                     return Ok(());
                 }
                 Step::Gap { channels, reason } => {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::sessions::Command;
-use crate::wires::engineio::{NOOP, Refusal};
+use crate::wires::engineio::Refusal;
 
 #[derive(Default)]
 pub(super) struct Poll(Option<oneshot::Sender<Result<Bytes, Refusal>>>);
@@ -28,11 +28,11 @@ impl Poll {
         self.0.take().is_some_and(|answer| answer.send(Ok(payload.into())).is_ok())
     }
 
-    /// A client that has said goodbye may have begun a last poll.
-    pub(super) async fn last(commands: &mut mpsc::Receiver<Command>) {
+    /// Answers the poll that may be on its way when a session ends, and nothing else.
+    pub(super) async fn last(commands: &mut mpsc::Receiver<Command>, payload: &'static str) {
         while let Some(command) = commands.recv().await {
             if let Command::Poll(answer) = command {
-                let _gone = answer.send(Ok(NOOP.into()));
+                let _gone = answer.send(Ok(payload.into()));
                 return;
             }
         }

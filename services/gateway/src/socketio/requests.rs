@@ -21,9 +21,7 @@ const RATE_LIMITED: Refused = Refused::new(
 const TOO_LARGE: Refused =
     Refused::new("too_large", "The message is longer than allowed; send less at once.");
 const UNKNOWN_EVENT: Refused =
-    Refused::new("unknown_event", "No event of this name is understood; see /asyncapi.json.");
-const NOT_AVAILABLE: Refused =
-    Refused::new("not_available", "This platform does not serve this event.");
+    Refused::new("unknown_event", "No event of this name is understood; see the list of events.");
 const NO_CHANNEL: Refused =
     Refused::new("bad_payload", "Name a channel: \"calls\" or {\"channel\":\"calls\"}.");
 const NO_ID: Refused =
@@ -32,25 +30,6 @@ const NO_CURSOR: Refused =
     Refused::new("bad_payload", "Name a cursor: the string that events end with.");
 const NO_TOKEN: Refused =
     Refused::new("bad_payload", "Bring a token: the token, or {\"token\":\"…\"}.");
-
-/// Commands that something has to decide, which nothing here does.
-const COMMANDS: [&str; 15] = [
-    "conversation:start",
-    "conversation:message",
-    "conversation:end",
-    "voice:data",
-    "admin:assign_crisis",
-    "admin:resolve_crisis",
-    "crisis:acknowledge",
-    "crisis:raise",
-    "notification:read",
-    "typing:start",
-    "typing:stop",
-    "presence:list",
-    "call:terminate",
-    "history",
-    "view",
-];
 
 /// Rooms that the applications name by an id of their own.
 const ROOMS: [(&str, &str, &[&str]); 4] = [
@@ -114,7 +93,7 @@ impl Platform {
             "ack" => self.acknowledge(event).await,
             "token:refresh" => self.refresh(event, outbox).await,
             "publish" => self.publish(event).await,
-            name if COMMANDS.contains(&name) => Ok(Err(NOT_AVAILABLE)),
+            name if publish::COMMANDS.contains(&name) => Ok(Err(publish::NOT_AVAILABLE)),
             _ => match wish(event) {
                 Ok(Some(Wish::Join { channel, after })) => {
                     self.join(&channel, after.as_deref(), outbox).await

@@ -96,7 +96,7 @@ impl<A: Application> Engine<A> {
         if poll.is_waiting() {
             poll.answer(NOOP);
         } else if let Some(place) = &mut self.place {
-            let _none = timeout(LAST_POLL, Poll::last(&mut place.commands)).await;
+            let _none = timeout(LAST_POLL, Poll::last(&mut place.commands, NOOP)).await;
         }
     }
 

@@ -1,8 +1,6 @@
 //! What a long poll carries: the packets that wait, taken out of the frames that a WebSocket would have carried.
 //! Events are encoded once, as frames; a poll strips the header.
 
-use std::collections::VecDeque;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -10,9 +8,10 @@ use bytes::Bytes;
 use super::SEPARATOR;
 
 /// Takes frames from the front until the payload has `limit` bytes; a single longer one goes alone.
-pub(crate) fn poll_payload(frames: &mut VecDeque<Bytes>, limit: usize) -> Bytes {
+pub(crate) fn poll_payload(frames: &mut Vec<Bytes>, limit: usize) -> Bytes {
     let mut payload = String::new();
-    while let Some(frame) = frames.front() {
+    let mut taken = 0;
+    for frame in &*frames {
         // Base64 is a third longer.
         if !payload.is_empty() && payload.len() + frame.len() * 4 / 3 > limit {
             break;
@@ -28,8 +27,9 @@ pub(crate) fn poll_payload(frames: &mut VecDeque<Bytes>, limit: usize) -> Bytes 
                 payload.push_str(&String::from_utf8_lossy(packet));
             }
         }
-        frames.pop_front();
+        taken += 1;
     }
+    frames.drain(..taken);
     payload.into()
 }
 

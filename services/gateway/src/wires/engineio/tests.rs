@@ -1,5 +1,3 @@
-use std::collections::VecDeque;
-
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -73,12 +71,12 @@ fn a_payload_holds_text_and_binary_packets() {
 fn a_poll_takes_what_waits_up_to_its_limit() {
     let text = |text: &str| frame(Opcode::Text, &[text.as_bytes()]);
     let both = [text("451-[]").to_vec(), frame(Opcode::Binary, &[&[1, 2, 3, 4]]).to_vec()].concat();
-    let mut frames = VecDeque::from([text("40{}"), Bytes::from(both), text("2")]);
+    let mut frames = vec![text("40{}"), Bytes::from(both), text("2")];
     assert_eq!(poll_payload(&mut frames, 1_000), "40{}\u{1e}451-[]\u{1e}bAQIDBA==\u{1e}2");
     assert!(frames.is_empty());
 
     let long = "4".repeat(70_000);
-    let mut frames = VecDeque::from([text("4a"), text(&long), text("4b")]);
+    let mut frames = vec![text("4a"), text(&long), text("4b")];
     assert_eq!(poll_payload(&mut frames, 100), "4a");
     assert_eq!(poll_payload(&mut frames, 100).len(), 70_000);
     assert_eq!(poll_payload(&mut frames, 100), "4b");
@@ -96,7 +94,7 @@ proptest! {
     fn what_is_framed_comes_out_of_a_poll_as_it_was(
         messages in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..300)), 1..8)
     ) {
-        let mut frames: VecDeque<Bytes> = messages
+        let mut frames: Vec<Bytes> = messages
             .iter()
             .map(|(is_binary, bytes)| {
                 if *is_binary {

@@ -143,9 +143,8 @@ proptest! {
         let attachments: Vec<Bytes> = attachments.into_iter().map(Bytes::from).collect();
         let mut arguments = vec![json!({ "text": text, "number": number })];
         arguments.extend((0..attachments.len()).map(|n| json!({ "_placeholder": true, "num": n })));
-        let frames = binary_event("/custom", &name, &arguments, &attachments);
-        let mut queue: std::collections::VecDeque<Bytes> = frames.into();
-        let payload = crate::wires::engineio::poll_payload(&mut queue, usize::MAX / 2);
+        let mut frames = binary_event("/custom", &name, &arguments, &attachments);
+        let payload = crate::wires::engineio::poll_payload(&mut frames, usize::MAX / 2);
         let mut decoder = Decoder::default();
         let mut read = None;
         for packet in crate::wires::engineio::packets(std::str::from_utf8(&payload).unwrap()) {
