@@ -1,6 +1,5 @@
-//! The AI side of the platform. In this milestone it is a member of the platform that takes part in its life —
-//! configured, connected, watched, drained — and does no work: screening and answering come with the AI milestone.
-//! Nothing is fetched from its durables, so what they are owed stays theirs.
+//! The AI side's place in the platform: configured, connected, watched, drained.
+//! It holds no AI work and fetches nothing from its durables, so what they are owed stays theirs.
 
 mod config;
 mod presence;

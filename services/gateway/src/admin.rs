@@ -107,8 +107,8 @@ pub(crate) async fn revoke(
     Ok((StatusCode::CREATED, Json(json!({ "ok": true, "until": until }))).into_response())
 }
 
+/// The most items of a page.
 const ITEMS: usize = 100;
-const MOST_ITEMS: usize = 1_000;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct AskedItems {
@@ -125,7 +125,12 @@ pub(crate) async fn quarantine(
     Query(asked): Query<AskedItems>,
 ) -> Result<Response, Response> {
     let AskedItems { limit, after, origin } = asked;
-    let asked = ListRequest { limit: limit.unwrap_or(ITEMS).min(MOST_ITEMS), after, origin };
+    let limit = limit.unwrap_or(ITEMS);
+    if !(1..=ITEMS).contains(&limit) {
+        let detail = format!("`limit` is 1 to {ITEMS}; follow `after` for the next page.");
+        return Err(problems::bad_request("limit_exceeded", detail).into_response());
+    }
+    let asked = ListRequest { limit, after, origin };
     ask(&edge, &headers, &uri, question::QUARANTINE_LIST, &asked).await
 }
 

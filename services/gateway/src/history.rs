@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
 use domain::cursor::Cursor;
 use domain::envelope::{parse_rfc3339, rfc3339};
@@ -303,7 +303,17 @@ fn render(edge: &Shared, tenant: &Tenant, found: Found, ndjson: bool) -> Respons
             push_cloud_event(&mut body, entry, &encode(position));
             body.push('\n');
         }
-        return ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response();
+        // What a page says besides its events goes into headers, so that each line is an event.
+        let headers = [
+            (header::CONTENT_TYPE, "application/x-ndjson".to_owned()),
+            (HeaderName::from_static("throughline-cursor"), encode(&found.next)),
+            (HeaderName::from_static("throughline-more"), found.more.to_string()),
+        ];
+        let gap = found.expired.then(|| [(HeaderName::from_static("throughline-gap"), "expired")]);
+        return match gap {
+            Some(gap) => (headers, gap, body).into_response(),
+            None => (headers, body).into_response(),
+        };
     }
     body.push_str("{\"events\":[");
     for (index, (entry, position)) in found.events.iter().enumerate() {

@@ -34,7 +34,7 @@ pub struct Mark {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Part {
     pub stream: StreamId,
-    /// How many frames of the holder's next event of that stream it has; 1 to 15.
+    /// The event right behind the position: its variants below this one have been given; 1 to 15.
     pub given: u8,
 }
 

@@ -29,25 +29,39 @@ impl Connection {
         };
         // The id of a new session; one that comes back keeps its own.
         let minted: Arc<str> = ids::unguessable().into();
+        if let Some(admitted) = admitted {
+            let opened = self.open(admitted, minted, &brought).await?;
+            self.establish(&opened.member.client_id, true);
+            self.announce(opened, None);
+            return Ok(());
+        }
+        self.establish(&minted, false);
+        let (admitted, request) = self.await_auth(&mut brought).await?;
+        let opened = self.open(admitted, minted, &brought).await?;
+        self.announce(opened, request.reference.as_ref());
+        Ok(())
+    }
+
+    fn establish(&mut self, client_id: &str, is_authenticated: bool) {
         let greeting = json!({
-            "clientId": brought.client_id.as_deref().unwrap_or(&minted),
-            "authenticated": admitted.is_some(),
+            "clientId": client_id,
+            "authenticated": is_authenticated,
             "heartbeatMs": self.edge.limits.heartbeat.as_millis() as u64,
         });
         self.send("connection_established", &greeting);
-        let (admitted, reference) = match admitted {
-            Some(admitted) => (admitted, None),
-            None => {
-                let (admitted, request) = self.await_auth(&mut brought).await?;
-                (admitted, request.reference)
-            }
-        };
+    }
+
+    async fn open(
+        &mut self,
+        admitted: Admitted,
+        minted: Arc<str>,
+        brought: &Brought,
+    ) -> Result<Opened, Ending> {
         self.peer.authenticated();
         // A connection lives for days; the token it came with is not kept.
         self.credentials = Credentials::default();
-        let opened = Member::open(&self.edge, Wire::WebSocket, admitted, minted, &brought).await;
-        self.announce(opened.map_err(Ending::lost)?, reference.as_ref());
-        Ok(())
+        let opened = Member::open(&self.edge, Wire::WebSocket, admitted, minted, brought).await;
+        opened.map_err(Ending::lost)
     }
 
     fn refuse(&mut self, error: &AuthError) -> Ending {

@@ -33,6 +33,7 @@ pub struct ListAnswer {
 
 /// One quarantined message without its content.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Item {
     pub id: String,
     /// The last token of its subject.
@@ -59,6 +60,7 @@ pub struct ItemRequest {
 
 /// The answer to `quarantine-show`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ShowAnswer {
     pub item: Item,
     pub headers: Vec<(String, String)>,

@@ -47,7 +47,8 @@ async fn identify(mut request: Request, next: Next) -> Response {
     if let Some(entry) = entry {
         entry.log(&response);
     }
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| of_extractor(&response));
+    if let Some(problem) = problem {
         let named = problem.render(Some(&id));
         let (parts, body) = named.into_parts();
         response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -58,6 +59,20 @@ async fn identify(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(HEADER, value);
     }
     response
+}
+
+/// What the framework's own extractors refuse comes as plain text.
+fn of_extractor(response: &Response) -> Option<Problem> {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    if !status.is_client_error() || !kind.starts_with("text/plain") {
+        return None;
+    }
+    let (code, detail) = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "The body is larger than allowed."),
+        _ => ("bad_query", "The query or the body is not what this path expects."),
+    };
+    Some(Problem::new(status, code, detail))
 }
 
 /// What the access log tells about a request.
