@@ -76,6 +76,9 @@ const operations = {
       tell({ socket: name, kind: "ack", reference, args: answer.map(plain) }),
     );
   },
+  flood({ socket: name, name: event, count }) {
+    for (let n = 0; n < count; n += 1) sockets.get(name).emit(event);
+  },
   // The transport goes away beneath the socket.
   cut({ socket: name }) {
     const { transport } = sockets.get(name).io.engine;

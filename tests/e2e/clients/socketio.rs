@@ -86,7 +86,8 @@ impl SocketIo {
         let until = Instant::now() + PATIENCE * 2;
         loop {
             let Some(line) = self.next_until(until).await else {
-                panic!("{}: no {what}; passed: {:?}", self.name, self.passed);
+                let last: Vec<_> = self.passed.iter().rev().take(5).collect();
+                panic!("{}: no {what}; last: {last:?}", self.name);
             };
             if wanted(&line) {
                 return line;
