@@ -29,13 +29,18 @@ pub(crate) struct Platform {
     pub(crate) folder: DataFolder,
     pub(crate) gateway: SocketAddr,
     pub(crate) ingest: SocketAddr,
-    services: Vec<Child>,
+    services: Vec<(&'static str, Child)>,
     nats: NatsServer,
     _temporary: TempDir,
 }
 
 impl Platform {
     pub(crate) async fn start() -> Result<Self, Failure> {
+        Self::start_only(&SERVICES).await
+    }
+
+    /// Some of the services; the addresses of the others lead nowhere.
+    pub(crate) async fn start_only(wanted: &[&'static str]) -> Result<Self, Failure> {
         let temporary = tempfile::tempdir().map_err(|error| Failure::failed("a folder", error))?;
         let folder = DataFolder::create(&temporary.path().join("data"))?;
         let secrets = Secrets::load_or_make(&folder, None)?;
@@ -44,8 +49,11 @@ impl Platform {
         let mut services = Vec::new();
         let mut ops = Vec::new();
         for (index, service) in SERVICES.into_iter().enumerate() {
+            if !wanted.contains(&service) {
+                continue;
+            }
             let (listen, operations) = (ports[index], ports[index + SERVICES.len()]);
-            services.push(spawn(service, &nats, &secrets, listen, operations)?);
+            services.push((service, spawn(service, &nats, &secrets, listen, operations)?));
             ops.push((service, format!("http://{operations}")));
         }
         let ready = tokio::time::timeout(READY_WITHIN, crate::up::ready::wait(&ops));
@@ -68,8 +76,8 @@ impl Platform {
     }
 
     pub(crate) fn pid(&self, service: &str) -> Option<u32> {
-        let index = SERVICES.iter().position(|name| *name == service)?;
-        self.services.get(index)?.id()
+        let (_, child) = self.services.iter().find(|(name, _)| *name == service)?;
+        child.id()
     }
 
     pub(crate) fn token(&self, role: Role) -> Result<String, Failure> {

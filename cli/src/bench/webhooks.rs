@@ -1,4 +1,5 @@
-//! Signed webhooks, each answered after the log has acknowledged it. The floor answers 204 without looking.
+//! Signed webhooks, each answered after the log has acknowledged it, with nobody following them unless asked for.
+//! The floor answers 204 without looking.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -23,6 +24,9 @@ pub(crate) struct Options {
     /// Seconds to measure
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// Run gateway and replay beside it, which follow every event
+    #[arg(long)]
+    followed: bool,
 }
 
 struct Load {
@@ -39,7 +43,9 @@ impl Load {
 
 pub(crate) async fn run(options: Options) -> Result<Report, Failure> {
     let duration = Duration::from_secs(options.seconds);
-    let platform = Platform::start().await?;
+    let wanted: &[&str] =
+        if options.followed { &["gateway", "ingest", "replay"] } else { &["ingest"] };
+    let platform = Platform::start_only(wanted).await?;
     let sources = Sources::read(&platform.folder.secrets_path().join("sources.toml"))?;
     let (ingest, nats) = (platform.cpu_of("ingest"), platform.nats_cpu());
     let load = load(platform.ingest, &sources, options.connections, duration).await?;

@@ -316,3 +316,20 @@ async fn next_command(place: &mut Option<Place>) -> Option<Command> {
     };
     commands.recv().await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socketio::{Namespaces, platform::Platform};
+
+    fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_that_idles_keeps_little() {
+        type OfThePlatform = Engine<Namespaces<Platform>>;
+        let (state, future) = (size_of::<OfThePlatform>(), size_of_future(OfThePlatform::run));
+        assert!(state + future <= 1_600, "{state} + {future} bytes");
+    }
+}
