@@ -79,6 +79,12 @@ impl SocketIo {
         self.wait_where(name, |line| line["kind"] == "event" && line["name"] == name).await
     }
 
+    /// Events of this name that nobody has waited for.
+    pub(crate) fn unread(&self, name: &str) -> usize {
+        let is_it = |line: &&Json| line["kind"] == "event" && line["name"] == name;
+        self.passed.iter().filter(is_it).count()
+    }
+
     async fn wait_where(&mut self, what: &str, wanted: impl Fn(&Json) -> bool) -> Json {
         if let Some(at) = self.passed.iter().position(&wanted) {
             return self.passed.remove(at).unwrap();

@@ -263,3 +263,38 @@ async fn a_client_that_repeats_until_it_is_acknowledged_goes_on() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_client_publishes_and_another_joins_from_where_it_asks() {
+    journey(60, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let mut backend = client(&history, "backend");
+        let mut rights = claims(TENANT, "backend", "service");
+        rights["publish"] = json!(["team.activity"]);
+        backend.token = sign(&rights);
+        backend.connect(platform.gateway(), websocket()).await;
+        let mut ann = client(&history, "ann");
+        ann.connect(platform.gateway(), json!({})).await;
+        let activity = json!({ "activity": {
+            "userId": "7", "userName": "Maya", "action": "created", "resource": "Campaign",
+        } });
+        let publication = json!({ "type": "team:activity", "data": activity, "id": "a-1" });
+        for _ in 0..2 {
+            // Repeated with its id, it is stored once.
+            let answer = backend.request("publish", json!([publication])).await;
+            assert_eq!((&answer["ok"], &answer["id"]), (&json!(true), &json!("a-1")), "{answer}");
+        }
+        let event = ann.event("team:activity").await;
+        assert_eq!(event["args"][0]["activity"], activity["activity"], "{event}");
+
+        calls(&history, "w").publish(platform.ingest(), 3).await;
+        let asked = json!([{ "channel": "calls", "after": "earliest" }]);
+        let answer = ann.request("subscribe", asked).await;
+        assert_eq!((&answer["ok"], &answer["recovered"]), (&json!(true), &json!(true)), "{answer}");
+        ann.receive(3).await;
+        ann.drain().await;
+        assert_eq!((ann.received.len(), ann.unread("team:activity")), (3, 0));
+        platform.finish().await;
+    })
+    .await;
+}
