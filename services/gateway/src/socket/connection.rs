@@ -77,7 +77,8 @@ impl Connection {
             Ok(never) => match never {},
             Err(ending) => ending,
         };
-        connection.finish(ending).await;
+        // Boxed: a connection lives with the size of its largest moment.
+        Box::pin(connection.finish(ending)).await;
     }
 
     async fn serve(&mut self, brought: Brought) -> Result<Infallible, Ending> {
