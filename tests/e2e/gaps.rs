@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 
 use crate::checker::{History, Start, Value};
+use crate::clients::pages::Pages;
 use crate::clients::publisher::Kind;
 use crate::clients::sse::EventSource;
 use crate::clients::token::{claims, sign, token};
@@ -86,6 +87,12 @@ async fn a_quiet_channel_below_the_edge_of_retention_is_no_gap() {
         events.cut();
         calls(&history, "w").publish(platform.ingest(), 50).await;
         let head = platform.admin().await.state("CALLS").await.last_sequence;
+        // Whose events these are must be known before retention takes them, or nobody can say what was lost.
+        let mut read = Pages::new(&history, "cat", &token(TENANT, "cat", "agent"), "calls");
+        while read.received.len() < 52 {
+            read.received.clear();
+            read.read(platform.gateway(), Start::Earliest, 100).await;
+        }
         expire(&mut platform, "CALLS", head).await;
         events.resume(platform.gateway()).await.unwrap();
         quiet.publish(platform.ingest(), 2).await;

@@ -1,6 +1,7 @@
 //! `GET /v1/history`: pages of a channel's events as CloudEvents, each with the cursor that resumes right after it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, header};
@@ -8,12 +9,13 @@ use axum::response::{IntoResponse as _, Response};
 use domain::cursor::Cursor;
 use domain::envelope::{parse_rfc3339, rfc3339};
 use domain::position::{Position, StreamPosition};
-use domain::replay::{RefsRequest, Sequences};
+use domain::replay::{RefsAnswer, RefsRequest, Sequences};
 use domain::{Channel, StreamId, Tenant};
 use runtime::auth::Credentials;
 use runtime::http::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::edge::{Edge, Shared};
 use crate::entry::Entry;
@@ -22,6 +24,9 @@ use crate::problems;
 
 const LIMIT: usize = 100;
 const MOST: usize = 1_000;
+/// How long a page waits for the index; after that it ends where the index does, and says so by its cursor.
+const INDEX_WITHIN: Duration = Duration::from_secs(2);
+const INDEX_PAUSE: Duration = Duration::from_millis(10);
 /// Places looked at for one page when only some types are asked for.
 const LOOKED_AT: usize = 5_000;
 
@@ -144,8 +149,7 @@ async fn read(
     let mut gathering = Gathering::new(edge, channel, from, limit);
     while gathering.wants_more() {
         let request = gathering.request(types);
-        let refs = edge.library.refs(tenant, &request).await;
-        let refs = refs.map_err(|error| problems::library(&error))?;
+        let refs = indexed_refs(edge, tenant, &request, &gathering.head).await?;
         let entries = edge.library.entries(tenant, &refs.refs).await;
         let entries = entries.map_err(|error| problems::library(&error))?;
         gathering.expired |= !refs.removed.is_empty();
@@ -160,6 +164,28 @@ async fn read(
         }
     }
     gathering.finish(edge, tenant, from).await
+}
+
+/// The index is a moment behind the live feed: what a client may have been given already is waited for, not left out.
+async fn indexed_refs(
+    edge: &Shared,
+    tenant: &Tenant,
+    request: &RefsRequest,
+    head: &Position,
+) -> Result<Arc<RefsAnswer>, Problem> {
+    let deadline = Instant::now() + INDEX_WITHIN;
+    loop {
+        let refs = edge.library.refs(tenant, request).await;
+        let refs = refs.map_err(|error| problems::library(&error))?;
+        let is_indexed = StreamId::ALL.into_iter().all(|stream| {
+            let wanted = head.sequence(stream).min(request.upto[stream.index()]);
+            refs.head[stream.index()] >= wanted
+        });
+        if is_indexed || Instant::now() >= deadline {
+            return Ok(refs);
+        }
+        tokio::time::sleep(INDEX_PAUSE).await;
+    }
 }
 
 /// A page while it is put together.
