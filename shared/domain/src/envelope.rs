@@ -15,6 +15,8 @@ pub mod header {
     pub const ID: &str = "ce-id";
     pub const SOURCE: &str = "ce-source";
     pub const TYPE: &str = "ce-type";
+    /// What a command is about; events have it in their data.
+    pub const SUBJECT: &str = "ce-subject";
     pub const TIME: &str = "ce-time";
     pub const CORRELATION: &str = "ce-correlationid";
     pub const CAUSATION: &str = "ce-causationid";

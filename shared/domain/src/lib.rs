@@ -4,6 +4,7 @@
 
 pub mod catalogue;
 pub mod channel;
+pub mod command;
 pub mod cursor;
 pub mod envelope;
 pub mod identity;
@@ -16,6 +17,7 @@ pub mod subject;
 pub mod token;
 
 pub use channel::Channel;
+pub use command::Command;
 pub use envelope::Envelope;
 pub use identity::{Identity, Role};
 pub use position::Position;
