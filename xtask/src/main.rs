@@ -6,6 +6,7 @@
     reason = "a program that talks to a terminal"
 )]
 
+mod conformance;
 mod events;
 mod lint;
 mod needs;
@@ -21,6 +22,7 @@ cargo xtask <chore>
   test          install what the tests need, check format, lints and purity, run every test
   lint          format, clippy and purity only
   docs          write the documents that are generated (docs/CONFIG.md, docs/EVENTS.md)
+  conformance   run the official Engine.IO and Socket.IO suites five times: --suites DIR [--debug]
   fetch-nats    find or fetch nats-server and print where it is
   help          this text";
 
@@ -30,6 +32,9 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["lint"] => step::all(lint::steps()),
         ["docs"] => docs(),
+        ["conformance", rest @ ..] => {
+            conformance::Options::parse(rest).and_then(|options| conformance::run(&options))
+        }
         ["fetch-nats"] => needs::nats_server().map(|path| println!("{}", path.display())),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");
