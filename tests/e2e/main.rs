@@ -33,5 +33,6 @@ mod slow_reader;
 mod socketio;
 mod storms;
 mod takeover;
+mod trpc;
 mod two_gateways;
 mod webhooks;

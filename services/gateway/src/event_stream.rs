@@ -29,7 +29,7 @@ use dialect::Dialect;
 pub(crate) use sse::open;
 pub(crate) use trpc::subscribe;
 
-/// Proxies give an idle response up after a minute or so.
+/// Proxies give an idle response up after a minute or so. Where connections are pinged more often, so are these.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -54,6 +54,7 @@ struct EventStream {
     dialect: Dialect,
     first: Option<Bytes>,
     checks: watch::Receiver<u64>,
+    comment_every: Duration,
     comment_at: Instant,
     ask_at: Instant,
     /// The position that the client was last told.
@@ -77,7 +78,9 @@ impl EventStream {
         let joined: Vec<_> = channels.iter().map(|channel| (channel.clone(), floor)).collect();
         line.join_above(&joined);
         edge.meters.event_streams.inc();
-        let mut first = vec![dialect.greeting(&identity, device, channels, recovered)];
+        let comment_every = COMMENT_EVERY.min(edge.limits.heartbeat);
+        let greeting = dialect.greeting(&identity, device, channels, recovered, comment_every);
+        let mut first = vec![greeting];
         if let Some(reason) = opening.gap {
             edge.meters.gaps.inc();
             first.push(dialect.gap(channels, reason));
@@ -99,7 +102,8 @@ impl EventStream {
             dialect,
             first: Some(first),
             checks,
-            comment_at: now + COMMENT_EVERY,
+            comment_every,
+            comment_at: now + comment_every,
             ask_at: now + ASK_AGAIN,
             told: None,
         }
@@ -157,7 +161,7 @@ impl EventStream {
     }
 
     fn spoke(&mut self) {
-        self.comment_at = Instant::now() + COMMENT_EVERY;
+        self.comment_at = Instant::now() + self.comment_every;
         self.told = Some(self.line.session().cursor());
     }
 

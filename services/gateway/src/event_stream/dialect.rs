@@ -1,5 +1,7 @@
 //! What differs between plain SSE and a tRPC subscription, besides the events themselves.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use domain::{Channel, Identity};
 use serde_json::{Value, json};
@@ -9,6 +11,8 @@ use crate::wires::{Wire, sse, trpc};
 
 /// How long an `EventSource` waits before it reconnects.
 const RETRY_MS: u64 = 2_000;
+/// So many signs of life must fail to come before a client takes the line for dead.
+const SIGNS_MISSED: u32 = 3;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Dialect {
@@ -30,9 +34,10 @@ impl Dialect {
         device: &str,
         channels: &[Channel],
         recovered: bool,
+        sign_of_life: Duration,
     ) -> Bytes {
-        if let Self::Trpc(_) = self {
-            return trpc::connected();
+        if let Self::Trpc(mode) = self {
+            return trpc::connected(mode, sign_of_life * SIGNS_MISSED);
         }
         let ready = json!({
             "userId": &*identity.user,

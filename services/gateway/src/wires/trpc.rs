@@ -4,6 +4,8 @@
 //! In bare mode the hook gets the value itself: the value's own `id:` is empty, and the position follows in a ping.
 //! In tracked mode the hook gets `{id, data}`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -46,9 +48,16 @@ fn value(mode: Mode, data: &Value) -> String {
     format!("data: {data}\n")
 }
 
-/// The first thing a subscription says.
-pub(crate) fn connected() -> Bytes {
-    Bytes::from_static(b"event: connected\ndata: {}\n\n")
+/// The first thing a subscription says. A client that hears nothing for `silence` takes the line for dead and makes a
+/// new one, with the last id of a value in its input. In bare mode values have no ids, so it must not: there the
+/// `EventSource` itself comes back with the position.
+pub(crate) fn connected(mode: Mode, silence: Duration) -> Bytes {
+    let options = if mode.tracked {
+        json!({ "reconnectAfterInactivityMs": silence.as_millis() as u64 })
+    } else {
+        json!({})
+    };
+    format!("event: connected\ndata: {options}\n\n").into()
 }
 
 /// A gap as a value of its own type, which handlers of calls pass over.
@@ -95,6 +104,16 @@ mod tests {
         let body: Bytes = value(BARE, &json!({ "type": "live_call" })).into();
         let block = finish_event(BARE, &body, "c1");
         assert_eq!(block, "id:\ndata: {\"type\":\"live_call\"}\n\nevent: ping\nid: c1\ndata: \n\n");
+    }
+
+    #[test]
+    fn a_silent_line_is_given_up_only_where_the_client_knows_its_position() {
+        let said =
+            |mode| String::from_utf8_lossy(&connected(mode, Duration::from_secs(45))).into_owned();
+        assert_eq!(said(BARE), "event: connected\ndata: {}\n\n");
+        assert!(
+            said(Mode { tracked: true, ..BARE }).contains("\"reconnectAfterInactivityMs\":45000")
+        );
     }
 
     #[test]
