@@ -16,6 +16,7 @@ pub mod signatures;
 pub mod stream;
 pub mod subject;
 pub mod token;
+pub mod views;
 
 pub use channel::Channel;
 pub use command::Command;

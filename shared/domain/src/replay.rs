@@ -1,6 +1,7 @@
 //! The questions that the read side answers over `replay.request.<tenant>.<question>`, as JSON.
 
 pub mod quarantine;
+pub mod view;
 
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,7 @@ pub struct AtAnswer {
 pub mod question {
     pub const REFS: &str = "refs";
     pub const AT: &str = "at";
+    pub const VIEW: &str = "view";
     pub const QUARANTINE_LIST: &str = "quarantine-list";
     pub const QUARANTINE_SHOW: &str = "quarantine-show";
     pub const QUARANTINE_REDRIVE: &str = "quarantine-redrive";
@@ -92,6 +94,8 @@ pub mod refusal {
     pub const BAD_REQUEST: &str = "bad_request";
     pub const TOO_MANY_CHANNELS: &str = "too_many_channels";
     pub const NOT_FOUND: &str = "not_found";
+    /// The moment asked about is before what is kept.
+    pub const EXPIRED: &str = "expired";
     /// The log, or who should have answered, could not be reached in time.
     pub const UNAVAILABLE: &str = "unavailable";
 }

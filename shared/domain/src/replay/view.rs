@@ -1,0 +1,59 @@
+//! Questions about views: what an entry or a list is now, or was at a position of the log.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Sequences;
+use crate::stream;
+
+/// The most entries of a page, or rows of an entry.
+pub const MOST: usize = 1_000;
+
+/// `view`: one entry, or a page of all of them, newest first.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ViewRequest {
+    pub view: String,
+    /// One entry; without it a page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// As of these sequences; without it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Sequences>,
+    /// Now is at least here: whoever has been given these events sees them in the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<Sequences>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// The page behind the one that ended with this entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Only what happened since this day (`2026-01-02`), where the view can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ViewAnswer {
+    /// One entry's object (null where there is none), or a list of objects.
+    pub value: Box<RawValue>,
+    /// Of a list: the entry to go on behind, where there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Of a list: how many entries there are in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<usize>,
+    /// How far the log has been folded into the value. What comes behind is not in it, and nothing else is missing.
+    pub position: [ViewPlace; stream::COUNT],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ViewPlace {
+    /// The stream's epoch; 0 where it is not known.
+    #[serde(rename = "e")]
+    pub epoch: u32,
+    #[serde(rename = "q")]
+    pub sequence: u64,
+    /// When the event at `sequence` was stored, in Unix milliseconds; 0 where that is not known.
+    #[serde(rename = "t")]
+    pub stored_at: i64,
+}

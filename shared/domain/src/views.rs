@@ -1,0 +1,110 @@
+//! The read side's views: pure folds of events into rows, and how rows are shown.
+//!
+//! A view is a map of entries (a call, a user's notifications); an entry has a head, the row without a name, and may
+//! have more rows, so that what grows (a transcript, notes) is never written anew as a whole. A row is a JSON object
+//! in a canonical form. Folds know no log, no clock and no tenant, never fail, and pass over what they do not know.
+//! A fold of an event changes rows of an entry by that event and that entry's own rows alone: so one entry as of an
+//! earlier moment needs only the events that touched it.
+
+mod active_calls;
+mod calls;
+mod doc;
+#[cfg(test)]
+mod tests;
+
+use crate::stream::StreamId;
+
+/// One stored event as a fold sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// `call.update`
+    pub kind: &'a str,
+    pub id: &'a str,
+    /// Its place in the stream.
+    pub sequence: u64,
+    /// When it happened, in the one form that the log writes, so that texts compare as times do.
+    pub time: &'a str,
+    /// The channels header.
+    pub channels: &'a str,
+    pub data: &'a [u8],
+}
+
+/// What becomes of a row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    Keep,
+    Put(Vec<u8>),
+    Remove,
+}
+
+/// Where a fold finds and leaves its rows.
+pub trait Rows {
+    /// `change` is given what the row is and says what it is to be. The head is the row with an empty name.
+    fn update(&mut self, entry: &str, row: &str, change: &mut dyn FnMut(Option<&[u8]>) -> Change);
+}
+
+/// Which entries a list of the view shows.
+#[derive(Clone, Copy, Debug)]
+pub enum Listing {
+    /// All that have a head.
+    All,
+    /// Those whose head says so.
+    Chosen(fn(&[u8]) -> bool),
+}
+
+impl Listing {
+    /// Whether an entry with this head is in the list.
+    pub fn shows(self, head: Option<&[u8]>) -> bool {
+        match (self, head) {
+            (_, None) => false,
+            (Self::All, Some(_)) => true,
+            (Self::Chosen(chosen), Some(head)) => chosen(head),
+        }
+    }
+}
+
+/// How much of an entry is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Detail {
+    /// All of it.
+    Full,
+    /// What a list shows.
+    Line,
+}
+
+/// An entry as it is to be shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    pub key: &'a str,
+    pub head: Option<&'a [u8]>,
+    /// By name, in the names' order. Empty for a [`Detail::Line`], unless the view counts them.
+    pub rows: &'a [(&'a str, &'a [u8])],
+    /// Rows that would be behind these and are left out.
+    pub more: bool,
+    /// Only what happened since this day (`2026-01-02`), where the view can tell.
+    pub since: Option<&'a str>,
+}
+
+/// One view. Its version rises whenever the fold would make other rows of the same events.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    pub name: &'static str,
+    pub version: u32,
+    pub stream: StreamId,
+    pub listing: Listing,
+    /// Whether the lines of a list need the entries' rows too.
+    pub counts_rows: bool,
+    pub fold: fn(&Event<'_>, &mut dyn Rows),
+    /// JSON; `None` where there is nothing to show.
+    pub show: fn(&Entry<'_>, Detail) -> Option<String>,
+    /// What an entry can be found by besides its key, from its head.
+    pub found_by: Option<fn(&[u8]) -> Option<String>>,
+}
+
+/// Every view, in the order in which their names are told to people.
+pub const ALL: &[View] = &[active_calls::VIEW, calls::VIEW];
+
+/// A view by its name.
+pub fn find(name: &str) -> Option<&'static View> {
+    ALL.iter().find(|view| view.name == name)
+}

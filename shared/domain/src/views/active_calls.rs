@@ -1,0 +1,132 @@
+//! The calls that are going on. One that is over leaves a mark, so that a late "ringing" does not bring it back.
+//!
+//! CallerDesk's report of a call does not always carry the id that its live notice had, but its number does not have
+//! two calls at a time: such a call is kept by its number and ends with the next report of that number.
+
+use super::calls::{FINAL, order, rank};
+use super::doc::Doc;
+use super::{Change, Detail, Entry, Event, Listing, Rows, View};
+use crate::StreamId;
+use crate::providers::callerdesk::last_ten_digits;
+
+pub(super) const VIEW: View = View {
+    name: "active-calls",
+    version: 1,
+    stream: StreamId::Calls,
+    listing: Listing::Chosen(is_active),
+    counts_rows: false,
+    fold,
+    show,
+    found_by: None,
+};
+
+/// What a grid of live calls draws, besides status and times.
+const DESCRIPTION: [&str; 11] = [
+    "agentId",
+    "agentNumber",
+    "callerName",
+    "contactName",
+    "conversationId",
+    "direction",
+    "from",
+    "parentCallSid",
+    "phoneNumber",
+    "provider",
+    "to",
+];
+
+fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
+    let is_told = matches!(event.kind, "call.update" | "call.live" | "call.completed");
+    let Some(data) = is_told.then(|| Doc::parse(event.data)).flatten() else { return };
+    match event.kind {
+        "call.update" => update(event, &data, rows),
+        _ => reported(event, &data, rows),
+    }
+}
+
+fn is_over(head: &Doc<'_>) -> bool {
+    head.get("_over").is_some()
+}
+
+fn update(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
+    let Some(sid) = data.text("callSid") else { return };
+    let status = data.text("status");
+    let rank = status.as_deref().and_then(rank);
+    if rank.is_none() && data.get("answeredBy").is_none() {
+        return;
+    }
+    rows.update(&sid, "", &mut |old| {
+        let mut head = Doc::row(old);
+        if is_over(&head) {
+            return Change::Keep;
+        }
+        if rank == Some(FINAL) {
+            let mut mark = Doc::default();
+            mark.set("_over", "true");
+            return Change::Put(mark.to_bytes());
+        }
+        head.set_text("callSid", &sid);
+        for name in DESCRIPTION {
+            head.take_greatest(name, data.get(name));
+        }
+        head.take_greatest("answeredBy", data.get("answeredBy"));
+        if let (Some(rank), Some(status)) = (rank, &status) {
+            head.take_earliest("startedAt", event.time);
+            if rank == 3 {
+                head.take_earliest("answeredAt", event.time);
+            }
+            let order = order(rank, data.integer("sequence"));
+            if head.integer("_order").is_none_or(|present| present < order) {
+                head.set_number("_order", order);
+                head.set_text("status", status);
+            }
+        }
+        Change::Put(head.to_bytes())
+    });
+}
+
+fn reported(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
+    let (Some(id), Some(phone)) = (data.text("callId"), data.text("phoneNumber")) else { return };
+    let number = last_ten_digits(&phone).unwrap_or_else(|| phone.clone().into_owned());
+    let is_live = event.kind == "call.live";
+    let stamp = format!("{} {id}", event.time);
+    rows.update(&format!("phone:{number}"), "", &mut |old| {
+        let mut head = Doc::row(old);
+        if !is_live {
+            if head.advances("_ended", &stamp) {
+                head.set_text("_endedId", &id);
+            }
+        } else if head.advances("_live", &stamp) {
+            for name in DESCRIPTION {
+                head.remove(name);
+                head.take(name, data.get(name));
+            }
+            head.set_text("callSid", &id);
+            head.set_text("provider", "callerdesk");
+            head.set_text("status", "in-progress");
+            let began = data.text("startTime");
+            let began = began.as_deref().unwrap_or(event.time);
+            head.set_text("startedAt", began);
+            head.set_text("answeredAt", began);
+        }
+        Change::Put(head.to_bytes())
+    });
+}
+
+fn is_active(head: &[u8]) -> bool {
+    // The mark of a call that is over, which most of them are.
+    if head.starts_with(br#"{"_over""#) {
+        return false;
+    }
+    let Some(head) = Doc::parse(head) else { return false };
+    let has_ended = || {
+        let same = head.get("_endedId").is_some() && head.get("_endedId") == head.get("callSid");
+        same || head.get("_ended") > head.get("_live")
+    };
+    head.get("status").is_some() && !is_over(&head) && !has_ended()
+}
+
+fn show(entry: &Entry<'_>, _: Detail) -> Option<String> {
+    let head = entry.head.filter(|head| is_active(head))?;
+    Some(Doc::parse(head)?.shown())
+}
