@@ -19,6 +19,9 @@ const EPHEMERAL_CATEGORIES: [&str; 2] = ["presence", "typing"];
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
+/// Names of session frames that an event has too: a client listens once for whatever failed, said at once or stored.
+const SHARED_WITH_FRAMES: [&str; 1] = ["error"];
+
 pub fn is_ephemeral_category(category: &str) -> bool {
     EPHEMERAL_CATEGORIES.contains(&category)
 }
@@ -181,7 +184,10 @@ impl Loader {
                 problems.push(format!("the wire name {name} is {}'s", self.events[at].name));
             }
             let reserved = RESERVED.contains(&name) || name.starts_with("throughline:");
-            if reserved || self.frame_names.contains(name) {
+            let is_shared =
+                SHARED_WITH_FRAMES.contains(&name) && !self.by_wire_name.contains_key(name);
+            let is_frame = self.frame_names.contains(name) && !is_shared;
+            if reserved || is_frame {
                 problems.push(format!("the wire name {name} is reserved"));
             }
             if !own.insert(name) {
