@@ -1,4 +1,4 @@
-//! The event catalogue: every event type, channel and session frame as data.
+//! The event catalogue: every event type, command, channel and session frame as data.
 //! It is read once from TOML and then answers what is valid, where an event goes and who may join or publish.
 //! It must not know which service asks, nor any wire's encoding.
 
@@ -6,6 +6,8 @@ mod access;
 mod admit;
 mod builtin;
 mod channel_rule;
+mod command_entry;
+mod command_type;
 mod entry;
 mod event_type;
 mod file;
@@ -22,6 +24,7 @@ use std::collections::HashMap;
 pub use access::{Access, Snapshot};
 pub use admit::{Admitted, Defaults, MAX_CHANNELS, Publication, Refusal};
 pub use channel_rule::{ChannelRule, Owner};
+pub use command_type::{CommandRefusal, CommandType, Wish};
 pub use event_type::{Delivery, EventType, WireForm, WireNames};
 pub use frame::Frame;
 pub use loader::is_ephemeral_category;
@@ -34,6 +37,8 @@ pub struct Catalogue {
     by_type: HashMap<String, usize>,
     by_wire_name: HashMap<String, usize>,
     by_subject: HashMap<String, usize>,
+    commands: Vec<CommandType>,
+    by_command: HashMap<String, usize>,
     channels: Vec<ChannelRule>,
     by_channel: HashMap<String, usize>,
     frames: Vec<Frame>,

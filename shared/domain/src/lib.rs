@@ -9,6 +9,7 @@ pub mod command;
 pub mod cursor;
 pub mod envelope;
 pub mod identity;
+pub mod owned_id;
 pub mod position;
 pub mod providers;
 pub mod replay;

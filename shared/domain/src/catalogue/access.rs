@@ -5,6 +5,7 @@ use super::channel_rule::{ChannelRule, Owner};
 use super::event_type::EventType;
 use crate::channel::Channel;
 use crate::identity::{Identity, Role};
+use crate::owned_id;
 
 /// The answer to a wish to join.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,8 +13,6 @@ pub enum Access {
     Granted,
     /// Refused, and the same for a channel that does not exist.
     Denied,
-    /// Granted if the caller owns the entity that the channel names, which only its state tells.
-    IfOwner,
 }
 
 /// Where a client reads a channel's present state.
@@ -54,16 +53,10 @@ impl Catalogue {
         }
         let by_role = rule.roles.contains(&identity.role);
         let by_claim = || identity.channels.iter().any(|glob| glob.matches(channel.as_str()));
-        if by_role || owns(rule, identity, channel) || by_claim() {
-            Access::Granted
-        } else if rule.owner == Some(Owner::Entity) && identity.role != Role::Guest {
-            Access::IfOwner
-        } else {
-            Access::Denied
-        }
+        let is_granted = by_role || owns(rule, identity, channel) || by_claim();
+        if is_granted { Access::Granted } else { Access::Denied }
     }
 
-    /// Whether the identity alone is enough to join; see [`Catalogue::access`] for channels with an owner.
     pub fn may_join(&self, identity: &Identity, channel: &Channel) -> bool {
         self.access(identity, channel) == Access::Granted
     }
@@ -105,7 +98,17 @@ impl Catalogue {
 }
 
 fn owns(rule: &ChannelRule, identity: &Identity, channel: &Channel) -> bool {
-    rule.owner == Some(Owner::User)
-        && identity.role != Role::Guest
-        && Channel::with_id(rule.kind(), &identity.user).is_ok_and(|own| own == *channel)
+    if identity.role == Role::Guest {
+        return false;
+    }
+    match rule.owner {
+        Some(Owner::User) => {
+            Channel::with_id(rule.kind(), &identity.user).is_ok_and(|own| own == *channel)
+        }
+        // Its id was minted for its owner and says so itself.
+        Some(Owner::Entity) => channel
+            .id()
+            .is_some_and(|id| owned_id::belongs_to(id, &identity.tenant, &identity.user)),
+        Some(Owner::Connection) | None => false,
+    }
 }

@@ -11,7 +11,7 @@ use crate::identity::Role;
 use crate::stream::StreamId;
 use crate::token::Token;
 
-fn roles(names: &[String]) -> Result<Vec<Role>, String> {
+pub(super) fn roles(names: &[String]) -> Result<Vec<Role>, String> {
     names
         .iter()
         .map(|name| Role::parse(name).ok_or_else(|| format!("{name:?} is no role")))
@@ -124,7 +124,7 @@ fn stream_of(category: &str, delivery: Delivery, problems: &mut Vec<String>) -> 
     stream.filter(|_| delivery != Delivery::Ephemeral)
 }
 
-fn tokens(category: &str, name: &str) -> Result<(Token, Token), String> {
+pub(super) fn tokens(category: &str, name: &str) -> Result<(Token, Token), String> {
     let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b);
     if !name.bytes().all(lower) || name.split('.').any(str::is_empty) {
         return Err("name: use a-z, 0-9, _ and -, in parts separated by dots".to_owned());

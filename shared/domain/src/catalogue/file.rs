@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::channel_rule::Owner;
+use super::command_entry::CommandEntry;
 use super::event_type::{Delivery, WireForm};
 use super::mistake::Mistake;
 
@@ -17,6 +18,7 @@ pub(super) struct File {
     pub(super) types: BTreeMap<String, Value>,
     pub(super) channels: Vec<ChannelEntry>,
     pub(super) events: Vec<EventEntry>,
+    pub(super) commands: Vec<CommandEntry>,
     pub(super) frames: Vec<FrameEntry>,
 }
 
@@ -107,12 +109,13 @@ pub(super) fn parse(name: &str, text: &str, mistakes: &mut Vec<Mistake>) -> File
             "category" => file.category = value.as_str().map(str::to_owned),
             "types" => file.types = one(name, "types", value, mistakes).unwrap_or_default(),
             "event" => file.events = entries(name, "event", value, mistakes),
+            "command" => file.commands = entries(name, "command", value, mistakes),
             "channel" => file.channels = entries(name, "channel", value, mistakes),
             "frame" => file.frames = entries(name, "frame", value, mistakes),
             other => mistakes.push(mistake(
                 name,
                 Some(other.to_owned()),
-                "is not known here; use category, [types], [[channel]], [[event]] or [[frame]]"
+                "is not known here; use category, [types], [[channel]], [[event]], [[command]] or [[frame]]"
                     .to_owned(),
             )),
         }

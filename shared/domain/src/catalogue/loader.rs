@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::Catalogue;
 use super::channel_rule::ChannelRule;
+use super::command_entry::command_type;
+use super::command_type::CommandType;
 use super::entry::{channel_rule, event_type};
 use super::event_type::EventType;
 use super::file::{self, File, FrameEntry, mistake};
@@ -34,7 +36,7 @@ pub(super) fn load(
     let builtin_count = builtin.len();
     let builtin = builtin.iter().copied();
     let extra = extra.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-    let files: Vec<File> =
+    let mut files: Vec<File> =
         builtin.chain(extra).map(|(name, text)| file::parse(name, text, &mut mistakes)).collect();
     let mut loader = Loader { mistakes, ..Loader::default() };
     // Entries refer to types and channels of any file, so these come first.
@@ -42,7 +44,8 @@ pub(super) fn load(
     files.iter().for_each(|file| loader.add_channels(file));
     let (own, operators) = files.split_at(builtin_count);
     own.iter().for_each(|file| loader.add_frames(file));
-    operators.iter().for_each(|file| loader.refuse_frames(file));
+    operators.iter().for_each(|file| loader.refuse_the_platforms_own(file));
+    files.iter_mut().for_each(|file| loader.add_commands(file));
     files.into_iter().for_each(|file| loader.add_events(file));
     loader.finish()
 }
@@ -59,6 +62,8 @@ struct Loader {
     by_type: HashMap<String, usize>,
     by_wire_name: HashMap<String, usize>,
     by_subject: HashMap<String, usize>,
+    commands: Vec<CommandType>,
+    by_command: HashMap<String, usize>,
     mistakes: Vec<Mistake>,
 }
 
@@ -112,11 +117,44 @@ impl Loader {
         }
     }
 
-    fn refuse_frames(&mut self, file: &File) {
+    fn refuse_the_platforms_own(&mut self, file: &File) {
         for entry in &file.frames {
             let label = format!("frame {}", entry.name);
             self.report(&file.name, &label, "session frames are the platform's own");
         }
+        for entry in &file.commands {
+            let label = format!("command {}", entry.name);
+            self.report(&file.name, &label, "commands are the platform's own: code decides them");
+        }
+    }
+
+    fn add_commands(&mut self, file: &mut File) {
+        let category = file.category.clone().unwrap_or_default();
+        for entry in std::mem::take(&mut file.commands) {
+            let label = format!("command {category}.{}", entry.name);
+            let problems = match command_type(&category, entry, &self.types) {
+                Ok(command) => self.admit_command(command),
+                Err(problems) => problems,
+            };
+            for problem in problems {
+                self.report(&file.name, &label, problem);
+            }
+        }
+    }
+
+    /// Takes a command that is right by itself, unless one of its names is another's.
+    fn admit_command(&mut self, command: CommandType) -> Vec<String> {
+        let names = || command.wires.iter().chain([&command.name]);
+        let taken = |name: &&String| {
+            self.by_command.contains_key(*name) || RESERVED.contains(&name.as_str())
+        };
+        let problems: Vec<_> =
+            names().filter(taken).map(|name| format!("the name {name} is taken")).collect();
+        if problems.is_empty() {
+            self.by_command.extend(names().map(|name| (name.clone(), self.commands.len())));
+            self.commands.push(command);
+        }
+        problems
     }
 
     fn frame(&self, entry: &FrameEntry) -> Result<Frame, String> {
@@ -223,6 +261,8 @@ impl Loader {
             by_type: self.by_type,
             by_wire_name: self.by_wire_name,
             by_subject: self.by_subject,
+            commands: self.commands,
+            by_command: self.by_command,
             channels: self.channels,
             by_channel: self.by_channel,
             frames: self.frames,

@@ -1,5 +1,6 @@
 mod access;
 mod admission;
+mod commands;
 mod entries;
 mod operator_files;
 

@@ -1,7 +1,8 @@
 use super::*;
-use crate::catalogue::{Access, Snapshot};
+use crate::catalogue::Snapshot;
 use crate::channel::Channel;
 use crate::identity::{Glob, Identity, Role};
+use crate::owned_id;
 
 fn identity(role: Role, user: &str) -> Identity {
     Identity {
@@ -91,11 +92,16 @@ fn claims_open_declared_channels() {
 }
 
 #[test]
-fn a_conversation_is_its_owners_which_only_its_state_knows() {
-    let access = |role| catalogue().access(&identity(role, "7"), &channel("conversation:c"));
-    assert_eq!(access(Role::User), Access::IfOwner);
-    assert_eq!(access(Role::Admin), Access::Granted);
-    assert_eq!(access(Role::Guest), Access::Denied);
+fn a_conversation_is_its_owners_wherever_it_is_asked_for() {
+    let owned = owned_id::mint(&tenant(), "7", "7/k-1");
+    let may = |role, user, id: &str| {
+        catalogue().may_join(&identity(role, user), &channel(&format!("conversation:{id}")))
+    };
+    assert!(may(Role::User, "7", &owned) && may(Role::Agent, "7", &owned));
+    assert!(!may(Role::User, "8", &owned), "another user's");
+    assert!(!may(Role::User, "7", "c"), "not minted for anybody");
+    assert!(!may(Role::Guest, "7", &owned));
+    assert!(may(Role::Admin, "1", &owned));
 }
 
 #[test]
