@@ -74,7 +74,14 @@ variables! {
     AI_SERVICE_URL: Fallback::None, false, "Base address of the AI service.";
     AI_API_KEY: Fallback::None, true, "Key for the AI service.";
     AI_MODEL: Fallback::None, false, "Model to ask for.";
-    AI_TIMEOUT_MS: Fallback::Is("8000"), false, "How long the AI service may take, in milliseconds.";
+    AI_TIMEOUT_MS: Fallback::Is("8000"), false, "How long the AI service may take to its first word, or to its whole answer where it does not stream.";
+    AI_CONNECT_TIMEOUT_MS: Fallback::Is("2000"), false, "How long connecting to the AI service may take.";
+    AI_IDLE_TIMEOUT_MS: Fallback::Is("8000"), false, "How long a streamed answer may pause.";
+    AI_TOTAL_TIMEOUT_MS: Fallback::Is("60000"), false, "How long a streamed answer may take as a whole.";
+    AI_CONCURRENCY: Fallback::Is("256"), false, "Answers of one tenant that an instance writes at one time; more wait.";
+    AI_TOKENS_PER_HOUR: Fallback::Is("0"), false, "Tokens that one tenant may use in an hour, over all instances; 0 for no limit.";
+    AI_FILE: Fallback::None, false, "TOML file of the AI settings of single tenants.";
+    AI_TEMPLATES_DIR: Fallback::None, false, "Folder of prompt templates instead of the built-in ones.";
     TWILIO_ACCOUNT_SID: Fallback::None, false, "Account whose calls can be ended.";
     TWILIO_AUTH_TOKEN: Fallback::None, true, "Token of that account.";
     TWILIO_API_URL: Fallback::Is("https://api.twilio.com"), false, "Twilio's address.";
