@@ -25,6 +25,10 @@ pub mod header {
     pub const VERSION: &str = "tl-version";
     /// Present, with the value `critical`, on events that go before all others.
     pub const DELIVERY: &str = "tl-delivery";
+    /// Names a user, as the id of a channel, who does not get an ephemeral event: its own signals are no news to it.
+    pub const EXCEPT: &str = "tl-except";
+    /// Names the room of an administrator's broadcast, on its way to the gate.
+    pub const ROOM: &str = "tl-room";
     pub const MESSAGE_ID: &str = "Nats-Msg-Id";
 }
 

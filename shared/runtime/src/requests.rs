@@ -68,6 +68,38 @@ impl Nats {
         })
     }
 
+    /// Asks everybody who listens and takes their answers until `enough` have come or the deadline has passed.
+    /// Who does not answer in time is not in the result; the caller knows who might have been.
+    pub async fn gather(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        enough: usize,
+        deadline: Duration,
+    ) -> Result<Vec<Bytes>, RequestError> {
+        let until = tokio::time::Instant::now() + deadline;
+        let client = self.publishing().client();
+        let asking = async {
+            let inbox = client.new_inbox();
+            let answers = client.subscribe(inbox.clone()).await.ok()?;
+            client.publish_with_reply(subject.to_owned(), inbox, payload).await.ok()?;
+            Some(answers)
+        };
+        let asked = tokio::time::timeout_at(until, asking).await;
+        let mut answers =
+            asked.map_err(|_| RequestError::Timeout)?.ok_or(RequestError::Unavailable)?;
+        let mut gathered = Vec::new();
+        while gathered.len() < enough {
+            match tokio::time::timeout_at(until, answers.next()).await {
+                // Nobody listens: the server says so in place of an answer.
+                Ok(Some(answer)) if answer.status.is_some() => break,
+                Ok(Some(answer)) => gathered.push(answer.payload),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Ok(gathered)
+    }
+
     /// Answers requests together with the other members of the queue group.
     ///
     /// What is not taken off in time is bounded by the client's buffer; beyond it requests are dropped, and who
