@@ -1,4 +1,9 @@
-//! A real browser's EventSource: it comes back by itself with its last event id, and misses nothing.
+//! A real browser: its EventSource comes back by itself with its last event id, and misses nothing; so do
+//! applications with the stock packages.
+
+mod ezri;
+mod sockets;
+mod streams;
 
 use serde_json::Value as Json;
 

@@ -1,6 +1,8 @@
 //! Black-box clients, speaking what the contract says over plain sockets and recording what they see.
 //! They share no code with the services.
 
+pub(crate) mod chromium;
+pub(crate) mod events;
 pub(crate) mod http;
 pub(crate) mod pages;
 pub(crate) mod publisher;
