@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or makes randomness; the manifest lists nothing that could.
 
 pub mod aggregate;
+pub mod aggregates;
 pub mod catalogue;
 pub mod channel;
 pub mod command;
