@@ -14,6 +14,7 @@ pub mod owned_id;
 pub mod position;
 pub mod providers;
 pub mod replay;
+pub mod safety;
 pub mod signatures;
 pub mod stream;
 pub mod subject;

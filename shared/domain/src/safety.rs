@@ -1,0 +1,70 @@
+//! The local screen: whether a message tells of a person in danger, found without any network or model.
+//!
+//! Rules are data (`shared/safety/*.toml`, an operator's folder on top); this finds them whatever the spelling, and
+//! minds negation, quotation and idioms. It is a safety net and claims no clinical accuracy. It must not know what
+//! follows from a finding.
+
+mod context;
+mod evaluation;
+mod file;
+mod normalise;
+mod rules;
+
+#[cfg(test)]
+mod tests;
+
+pub use evaluation::{Evaluation, Labelled, Miss};
+pub use file::Mistake;
+pub use rules::RuleSet;
+
+use serde::{Deserialize, Serialize};
+
+/// How much danger a message tells of, the least first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Low,
+    Moderate,
+    High,
+    Imminent,
+}
+
+impl Severity {
+    pub const ALL: [Self; 4] = [Self::Low, Self::Moderate, Self::High, Self::Imminent];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Moderate => "moderate",
+            Self::High => "high",
+            Self::Imminent => "imminent",
+        }
+    }
+}
+
+/// What the screen found in one message. It never holds any of the text.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Finding {
+    pub severity: Severity,
+    /// What was told, by the rules' names for it; the gravest first, each once.
+    pub signals: Vec<String>,
+}
+
+impl RuleSet {
+    /// The gravest thing that a message tells of; `None` where no rule applies.
+    pub fn screen(&self, message: &str) -> Option<Finding> {
+        let mut found: Vec<(Severity, &str)> = Vec::new();
+        for text in normalise::readings(message) {
+            self.matches(&text, &mut found);
+        }
+        let severity = found.iter().map(|(severity, _)| *severity).max()?;
+        found.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
+        let mut signals: Vec<String> = Vec::new();
+        for (_, signal) in found {
+            if !signals.iter().any(|known| known == signal) {
+                signals.push(signal.to_owned());
+            }
+        }
+        Some(Finding { severity, signals })
+    }
+}
