@@ -3,6 +3,7 @@
 
 mod config;
 mod presence;
+pub mod providers;
 
 use runtime::metrics::Metrics;
 use runtime::nats::Nats;
