@@ -47,9 +47,16 @@ const useWebSocket = () => {
 
 const shown = (name) => (data) => window.tell({ kind: "event", name, data });
 
+// A page that takes its time to render: what arrives meanwhile is dispatched before its effects have run.
+const renderSlowly = () => {
+  const until = performance.now() + 100;
+  while (performance.now() < until);
+};
+
 function Notifications() {
   const { socket, connected } = useWebSocket();
   const [notifications, setNotifications] = useState([]);
+  renderSlowly();
 
   useEffect(() => {
     if (!socket || !connected) return;
@@ -71,6 +78,7 @@ function Notifications() {
 function SafetyEventsDashboard() {
   const { socket, connected } = useWebSocket();
 
+  renderSlowly();
   useEffect(() => {
     if (!socket || !connected) return;
     const names = ["crisis:alert", "crisis:assigned", "crisis:resolved"];
