@@ -7,19 +7,22 @@ pub mod campaign;
 #[cfg(test)]
 mod checks;
 pub mod conversation;
+pub mod crisis;
 pub mod notification;
 mod rules;
 
 use call::Call;
 use campaign::Campaign;
 use conversation::Conversation;
+use crisis::Crisis;
 use notification::Notification;
 
 /// The categories whose commands are decided.
-pub const CATEGORIES: [&str; 4] = [
+pub const CATEGORIES: [&str; 5] = [
     Call::CATEGORY,
     Campaign::CATEGORY,
     Conversation::CATEGORY,
+    Crisis::CATEGORY,
     Notification::CATEGORY,
 ];
 
@@ -29,6 +32,7 @@ pub fn blank(category: &str) -> Option<Box<dyn Entity>> {
         Call::CATEGORY => Box::new(Folded::<Call>::default()),
         Campaign::CATEGORY => Box::new(Folded::<Campaign>::default()),
         Conversation::CATEGORY => Box::new(Folded::<Conversation>::default()),
+        Crisis::CATEGORY => Box::new(Folded::<Crisis>::default()),
         Notification::CATEGORY => Box::new(Folded::<Notification>::default()),
         _ => return None,
     })

@@ -9,6 +9,7 @@ pub mod channel;
 pub mod command;
 pub mod cursor;
 pub mod envelope;
+pub mod escalation;
 pub mod identity;
 pub mod owned_id;
 pub mod position;

@@ -144,6 +144,26 @@ pub fn rejected_notice(tenant: &Tenant) -> String {
     format!("publish.{tenant}.rejected")
 }
 
+/// Where a clock of an entity is set, and where it appears when it has run out: both in one stream, as schedules must be.
+pub fn timer(tenant: &Tenant, entity: &EntityToken, id: &EntityToken) -> String {
+    format!("timers.set.{tenant}.{entity}.{id}")
+}
+
+pub fn due_timer(tenant: &Tenant, entity: &EntityToken, id: &EntityToken) -> String {
+    format!("timers.due.{tenant}.{entity}.{id}")
+}
+
+/// The tenant of a clock that has run out.
+pub fn tenant_of_timer(subject: &str) -> Result<Tenant, InvalidToken> {
+    let rest = subject.strip_prefix("timers.due.").ok_or(InvalidToken)?;
+    Tenant::parse(rest.split('.').next().unwrap_or_default())
+}
+
+/// Where a gateway hands in what it has delivered to whom.
+pub fn receipts(tenant: &Tenant, gateway: &EntityToken) -> String {
+    format!("commands.{tenant}.receipt.{gateway}.batch")
+}
+
 /// Where the read side answers questions about a tenant's log.
 pub fn replay_request(tenant: &Tenant, question: &str) -> String {
     format!("replay.request.{tenant}.{question}")
