@@ -1,34 +1,69 @@
 //! What the environment says to the AI side.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::config::{Mistakes, OPS_LISTEN, Reader, SHUTDOWN_GRACE_MS, Strings};
+use domain::catalogue::Catalogue;
+use runtime::config::{
+    AI_FILE, AI_TEMPLATES_DIR, CATALOGUE_DIR, Mistakes, OPS_LISTEN, Reader, SHUTDOWN_GRACE_MS,
+    Strings,
+};
 use runtime::nats::NatsConfig;
-use runtime::telemetry;
+use runtime::telemetry::{self, chain};
+
+use crate::prompts::Templates;
+use crate::settings::{Registry, Settings};
 
 pub const SERVICE: &str = "ai-proxy";
 const OPS_DEFAULT: &str = "0.0.0.0:9082";
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     pub nats: NatsConfig,
     pub ops_listen: Vec<SocketAddr>,
     pub telemetry: telemetry::Settings,
     pub grace: Duration,
+    pub catalogue: Arc<Catalogue>,
+    /// Which AI service answers which tenant.
+    pub settings: Registry,
+    pub templates: Templates,
 }
 
 impl Config {
     pub fn read(strings: &dyn Strings) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(strings);
-        let config = Self {
-            nats: NatsConfig::read(&mut reader, SERVICE),
-            ops_listen: reader.addresses_or(&OPS_LISTEN, OPS_DEFAULT),
-            telemetry: telemetry::Settings::read(&mut reader),
-            grace: reader.milliseconds(&SHUTDOWN_GRACE_MS),
-        };
-        reader.finish(config)
+        let catalogue = runtime::catalogue::load(reader.path(&CATALOGUE_DIR).as_deref());
+        if let Err(error) = &catalogue {
+            reader.mistake(&CATALOGUE_DIR, chain(error));
+        }
+        let common = Settings::read(&mut reader);
+        let file = reader.path(&AI_FILE);
+        let settings = kept(&mut reader, Registry::open(common, file));
+        let folder = reader.path(&AI_TEMPLATES_DIR);
+        let templates = kept(&mut reader, Templates::open(folder));
+        let nats = NatsConfig::read(&mut reader, SERVICE);
+        let ops_listen = reader.addresses_or(&OPS_LISTEN, OPS_DEFAULT);
+        let telemetry = telemetry::Settings::read(&mut reader);
+        let grace = reader.milliseconds(&SHUTDOWN_GRACE_MS);
+        match (catalogue, settings, templates) {
+            (Ok(catalogue), Some(settings), Some(templates)) => reader.finish(Self {
+                nats,
+                ops_listen,
+                telemetry,
+                grace,
+                catalogue,
+                settings,
+                templates,
+            }),
+            // Their mistakes are among the reader's already.
+            _ => Err(reader.finish(()).err().unwrap_or(Mistakes(Vec::new()))),
+        }
     }
+}
+
+fn kept<T>(reader: &mut Reader<'_>, read: Result<T, Mistakes>) -> Option<T> {
+    read.map_err(|mistakes| reader.mistakes(mistakes)).ok()
 }
 
 #[cfg(test)]
@@ -37,9 +72,31 @@ mod tests {
 
     #[test]
     fn every_mistake_is_told_at_once() {
-        let Mistakes(told) = Config::read(&[("OPS_LISTEN", "here")]).unwrap_err();
-        for name in ["NATS_URL:", "OPS_LISTEN:"] {
+        let given = [
+            ("OPS_LISTEN", "here"),
+            ("AI_PROVIDER", "magic"),
+            ("AI_FILE", "/nowhere"),
+            ("AI_TEMPLATES_DIR", "/nowhere"),
+            ("CATALOGUE_DIR", "/nowhere"),
+        ];
+        let Mistakes(told) = Config::read(&given).err().unwrap();
+        for name in [
+            "NATS_URL:",
+            "OPS_LISTEN:",
+            "AI_PROVIDER:",
+            "AI_FILE:",
+            "AI_TEMPLATES_DIR:",
+            "CATALOGUE_DIR:",
+        ] {
             assert!(told.iter().any(|line| line.starts_with(name)), "{name} in {told:?}");
         }
+    }
+
+    #[test]
+    fn the_address_of_nats_is_enough() {
+        let config = Config::read(&[("NATS_URL", "nats://localhost:4222")]);
+        let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(config.settings.of("acme").concurrency, 256);
+        assert!(config.templates.of("acme").system.contains("988"));
     }
 }

@@ -2,8 +2,11 @@
 //! It holds no AI work and fetches nothing from its durables, so what they are owed stays theirs.
 
 mod config;
+mod limits;
 mod presence;
+pub mod prompts;
 pub mod providers;
+pub mod settings;
 
 use runtime::metrics::Metrics;
 use runtime::nats::Nats;

@@ -1,0 +1,196 @@
+//! What keeps one tenant or one sick service from costing the others: a circuit breaker, budgets, pauses.
+//!
+//! Pure: the present and chance are handed in, as milliseconds since 1970 and as a number.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::providers::Failure;
+
+/// Failures of a service in a row after which it is left alone.
+const TRIPS_AT: u32 = 5;
+const REST_MS: i64 = 10_000;
+const LONGEST_REST_MS: i64 = 120_000;
+
+const HOUR_MS: i64 = 3_600_000;
+const MINUTE_MS: i64 = 60_000;
+
+/// The pause behind the first failed attempt; it doubles.
+const PAUSE_MS: u64 = 500;
+const LONGEST_PAUSE_MS: u64 = 8_000;
+/// A service that wants to be left alone for longer is not waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// Leaves a service alone that keeps failing: fails at once meanwhile, then lets one question through.
+#[derive(Default, Debug)]
+pub(crate) struct Breaker {
+    failures: u32,
+    rests: u32,
+    /// While it is left alone; afterwards one question tries.
+    until: Option<i64>,
+    /// A question is trying since then.
+    trying: Option<i64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum BreakerState {
+    Closed,
+    HalfOpen,
+    Open,
+}
+
+impl Breaker {
+    /// Whether a question may be asked now; a yes must be followed by `succeeded`, `failed` or `left`.
+    pub(crate) fn admits(&mut self, now: i64) -> bool {
+        match self.state(now) {
+            BreakerState::Closed => true,
+            BreakerState::Open => false,
+            BreakerState::HalfOpen => {
+                // One that never came back must not keep the others out for ever.
+                let free = self.trying.is_none_or(|since| now - since > MINUTE_MS);
+                if free {
+                    self.trying = Some(now);
+                }
+                free
+            }
+        }
+    }
+
+    pub(crate) fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(crate) fn failed(&mut self, now: i64) {
+        self.failures += 1;
+        if self.trying.take().is_some() || self.failures >= TRIPS_AT {
+            let rest = REST_MS.saturating_mul(1 << self.rests.min(6)).min(LONGEST_REST_MS);
+            (self.until, self.rests) = (Some(now + rest), self.rests + 1);
+        }
+    }
+
+    /// It ended in a way that says nothing about the service.
+    pub(crate) fn left(&mut self) {
+        self.trying = None;
+    }
+
+    pub(crate) fn state(&self, now: i64) -> BreakerState {
+        match self.until {
+            None => BreakerState::Closed,
+            Some(until) if now < until => BreakerState::Open,
+            Some(_) => BreakerState::HalfOpen,
+        }
+    }
+}
+
+/// Tokens used over the last hour, minute by minute.
+#[derive(Default, Debug)]
+pub(crate) struct Spending {
+    minutes: VecDeque<(i64, u64)>,
+    sum: u64,
+}
+
+impl Spending {
+    pub(crate) fn add(&mut self, at: i64, tokens: u64) {
+        let minute = at.div_euclid(MINUTE_MS);
+        match self.minutes.back_mut() {
+            Some((last, used)) if *last >= minute => *used = used.saturating_add(tokens),
+            _ => self.minutes.push_back((minute, tokens)),
+        }
+        self.sum = self.sum.saturating_add(tokens);
+        self.forget(at);
+    }
+
+    pub(crate) fn last_hour(&mut self, now: i64) -> u64 {
+        self.forget(now);
+        self.sum
+    }
+
+    fn forget(&mut self, now: i64) {
+        let oldest = (now - HOUR_MS).div_euclid(MINUTE_MS);
+        while let Some((minute, used)) = self.minutes.front().copied() {
+            if minute > oldest {
+                break;
+            }
+            self.minutes.pop_front();
+            self.sum = self.sum.saturating_sub(used);
+        }
+    }
+}
+
+/// How long to wait before the next attempt; `None` when the service asks for more than is worth waiting.
+/// `chance` spreads those who failed together.
+pub(crate) fn pause(failures: u32, failure: &Failure, chance: u64) -> Option<Duration> {
+    let longest = PAUSE_MS.saturating_mul(1 << failures.saturating_sub(1).min(10));
+    let longest = longest.min(LONGEST_PAUSE_MS);
+    // Between a half and the whole, so that nobody comes at once.
+    let own = Duration::from_millis(longest / 2 + chance % (longest / 2 + 1));
+    match failure.retry_after {
+        Some(asked) if asked > LONGEST_WAIT => None,
+        // Not before it wants, and not all at the same moment.
+        Some(asked) => Some(asked + own / 4),
+        None => Some(own),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers::Reason;
+
+    #[test]
+    fn a_service_that_keeps_failing_is_left_alone_and_then_tried_by_one() {
+        let mut breaker = Breaker::default();
+        for _ in 0..TRIPS_AT {
+            assert!(breaker.admits(0));
+            breaker.failed(0);
+        }
+        assert!(!breaker.admits(REST_MS - 1));
+        assert!(breaker.admits(REST_MS), "one tries");
+        assert!(!breaker.admits(REST_MS), "and no other meanwhile");
+        breaker.failed(REST_MS);
+        assert!(!breaker.admits(2 * REST_MS), "the rest is longer after a failed try");
+        assert!(breaker.admits(3 * REST_MS));
+        breaker.succeeded();
+        assert_eq!(breaker.state(3 * REST_MS), BreakerState::Closed);
+    }
+
+    #[test]
+    fn an_answer_in_between_forgets_the_failures() {
+        let mut breaker = Breaker::default();
+        for _ in 0..10 {
+            (1..TRIPS_AT).for_each(|_| breaker.failed(0));
+            breaker.succeeded();
+        }
+        assert!(breaker.admits(0));
+    }
+
+    #[test]
+    fn what_was_spent_counts_for_an_hour() {
+        let mut spending = Spending::default();
+        spending.add(0, 100);
+        spending.add(30 * MINUTE_MS, 50);
+        assert_eq!(spending.last_hour(59 * MINUTE_MS), 150);
+        assert_eq!(spending.last_hour(61 * MINUTE_MS), 50);
+        assert_eq!(spending.last_hour(3 * HOUR_MS), 0);
+    }
+
+    #[test]
+    fn pauses_grow_and_heed_what_the_service_asks() {
+        let failure = Failure::from(Reason::Unavailable);
+        let between = |failures, low, high| {
+            for chance in [0, 1, 7_919, u64::MAX] {
+                let pause = pause(failures, &failure, chance).unwrap().as_millis();
+                assert!((low..=high).contains(&pause), "{pause}");
+            }
+        };
+        between(1, 250, 500);
+        between(3, 1_000, 2_000);
+        between(30, 4_000, 8_000);
+        let asked = |seconds| Failure {
+            reason: Reason::RateLimited,
+            retry_after: Some(Duration::from_secs(seconds)),
+        };
+        assert!(pause(1, &asked(2), 0).unwrap() >= Duration::from_secs(2));
+        assert_eq!(pause(1, &asked(60), 0), None);
+    }
+}
