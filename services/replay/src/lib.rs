@@ -23,12 +23,14 @@ mod quarantine;
 mod retention;
 mod snapshots;
 mod state;
+mod views;
 
 pub use config::Config;
 use indexing::Indexer;
 use meters::Meters;
 use snapshots::Snapshots;
 use state::State;
+use views::Views;
 
 /// What the service serves on, bound by the caller so that a test can take port 0.
 #[derive(Debug)]
@@ -57,6 +59,7 @@ pub async fn run(
     let every = config.index.retention_every;
     tasks.spawn("retention", retention::watch(reader, state.clone(), every, stop.clone()));
     spawn_answering(&mut tasks, &nats, &state);
+    spawn_views(&mut tasks, &nats, &state, &readiness);
     tasks.spawn("snapshots", snapshots.keep(stop.clone()));
     tasks.spawn("readiness", async move {
         stop.cancelled().await;
@@ -95,5 +98,22 @@ fn spawn_answering(tasks: &mut Tasks, nats: &Nats, state: &Arc<State>) {
     for question in operators {
         let task = quarantine::serve(nats.clone(), question, state.clone(), stop.clone());
         tasks.spawn(question, task);
+    }
+}
+
+/// How many tasks answer questions about views.
+const VIEW_SERVERS: usize = 2;
+
+fn spawn_views(tasks: &mut Tasks, nats: &Nats, state: &Arc<State>, readiness: &Readiness) {
+    let (stop, views) = (tasks.shutdown(), Arc::new(Views::new()));
+    for stream in StreamId::ALL {
+        let condition = readiness.condition(views::condition(stream));
+        let live = views::Live::new(stream, views.clone(), state.meters.clone(), condition);
+        tasks.spawn(format!("views of {stream}"), live.run(nats.clone(), stop.clone()));
+    }
+    for _ in 0..VIEW_SERVERS {
+        let answering =
+            views::serve(nats.clone(), views.clone(), state.meters.clone(), stop.clone());
+        tasks.spawn("view", answering);
     }
 }

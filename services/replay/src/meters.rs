@@ -23,6 +23,8 @@ pub(crate) struct Meters {
     refusals: Family<Label, Counter>,
     pub(crate) latency: Histogram,
     pub(crate) snapshots: Counter,
+    /// Behind the head, per stream.
+    pub(crate) view_lag: Family<Label, Gauge>,
 }
 
 impl Meters {
@@ -32,7 +34,13 @@ impl Meters {
             "Events stored and not yet indexed.",
             Family::<Label, Gauge>::default(),
         );
+        let view_lag = metrics.register(
+            "replay_view_lag_events",
+            "Events stored and not yet folded into views.",
+            Family::<Label, Gauge>::default(),
+        );
         Self {
+            view_lag,
             events: metrics.gauge("replay_index_events", "Events in the channel index."),
             channels: metrics.gauge("replay_index_channels", "Channels in the index, per stream."),
             bytes: metrics.gauge("replay_index_bytes", "Memory that the channel index takes."),

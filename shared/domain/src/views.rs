@@ -79,7 +79,9 @@ pub struct Entry<'a> {
     pub head: Option<&'a [u8]>,
     /// By name, in the names' order. Empty for a [`Detail::Line`], unless the view counts them.
     pub rows: &'a [(&'a str, &'a [u8])],
-    /// Rows that would be behind these and are left out.
+    /// The most rows to show; of a view that counts them all are there.
+    pub limit: usize,
+    /// Whether earlier rows are left out.
     pub more: bool,
     /// Only what happened since this day (`2026-01-02`), where the view can tell.
     pub since: Option<&'a str>,

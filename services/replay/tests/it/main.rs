@@ -5,3 +5,4 @@ mod pages;
 mod quarantine;
 mod restarts;
 mod support;
+mod views;

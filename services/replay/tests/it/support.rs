@@ -78,15 +78,34 @@ impl World {
     ) -> Appended {
         let number = self.published.fetch_add(1, Ordering::Relaxed);
         let envelope = envelope(tenant, &format!("{category}.test"), number, channels);
+        self.append(&envelope, "e1", number).await
+    }
+
+    /// Stores one event with data.
+    pub(crate) async fn publish_data(
+        &self,
+        tenant: &str,
+        event_type: &str,
+        entity: &str,
+        data: serde_json::Value,
+    ) -> Appended {
+        let number = self.published.fetch_add(1, Ordering::Relaxed);
+        let envelope =
+            Envelope { data: data.to_string().into(), ..envelope(tenant, event_type, number, &[]) };
+        self.append(&envelope, entity, number).await
+    }
+
+    async fn append(&self, envelope: &Envelope, entity: &str, number: u64) -> Appended {
+        let (category, name) = envelope.event_type.split_once('.').unwrap();
         let category = Token::parse(category).unwrap();
-        let entity = EntityToken::from_external("e1");
-        let subject = Address::new(&envelope.tenant, &category, &entity)
-            .event(&Token::parse("test").unwrap());
-        let message_id = format!("{tenant}:test:{number}");
+        let entity = EntityToken::from_external(entity);
+        let name = Token::parse(&name.replace('.', "-")).unwrap();
+        let subject = Address::new(&envelope.tenant, &category, &entity).event(&name);
+        let message_id = format!("{}:test:{number}", envelope.tenant);
         let log = self.ingest.event_log();
         let deadline = Instant::now() + WITHIN;
         loop {
-            match log.publish_envelope(&subject, &message_id, &envelope, None).await {
+            match log.publish_envelope(&subject, &message_id, envelope, None).await {
                 Ok(appended) => return appended,
                 Err(error) => assert!(Instant::now() < deadline, "not stored: {error}"),
             }

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Sequences;
-use crate::stream;
 
 /// The most entries of a page, or rows of an entry.
 pub const MOST: usize = 1_000;
@@ -42,12 +41,16 @@ pub struct ViewAnswer {
     /// Of a list: how many entries there are in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<usize>,
-    /// How far the log has been folded into the value. What comes behind is not in it, and nothing else is missing.
-    pub position: [ViewPlace; stream::COUNT],
+    /// How far the streams that the view is made of have been folded into the value: what comes behind is not in it,
+    /// and nothing else is missing. Of other streams there is nothing in it.
+    pub places: Vec<ViewPlace>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ViewPlace {
+    /// Index of the stream in [`crate::StreamId::ALL`].
+    #[serde(rename = "s")]
+    pub stream: u8,
     /// The stream's epoch; 0 where it is not known.
     #[serde(rename = "e")]
     pub epoch: u32,

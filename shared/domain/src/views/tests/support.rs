@@ -75,7 +75,7 @@ impl Table {
         let rows: Vec<(&str, &[u8])> =
             self.0.iter().filter(|(k, _)| of(k)).map(|((_, row), b)| (&**row, &**b)).collect();
         let head = self.0.get(&(key.to_owned(), String::new())).map(Vec::as_slice);
-        let entry = Entry { key, head, rows: &rows, more: false, since };
+        let entry = Entry { key, head, rows: &rows, limit: 100, more: false, since };
         let shown = (view.show)(&entry, Detail::Full);
         shown.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
     }

@@ -1,0 +1,252 @@
+//! One question about a view: now from the table, earlier from a mark and the events behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::replay::refusal;
+use domain::replay::view::{MOST, ViewAnswer, ViewPlace, ViewRequest};
+use domain::views::{self, Detail, View};
+use domain::{StreamId, Tenant};
+use runtime::log_reader::LogReader;
+use runtime::nats::Nats;
+use serde_json::value::RawValue;
+
+use super::folded::Folded;
+use super::table::{Asked, Plan, Table};
+use super::{Views, reading};
+use crate::answer::Refusal;
+
+/// How long a question waits for the fold to be where it must be.
+const FOLDED_WITHIN: Duration = Duration::from_millis(1_500);
+const LOG_WITHIN: Duration = Duration::from_secs(2);
+const LIMIT: usize = 100;
+/// The most bytes of a page, well below what the server carries in one message.
+const LARGEST: usize = 1024 * 1024;
+
+pub(super) struct Reader {
+    views: Arc<Views>,
+    log: LogReader,
+}
+
+/// What was found, and where to go on.
+struct Found {
+    value: String,
+    after: Option<String>,
+    total: Option<usize>,
+}
+
+/// A question with its defaults.
+struct Question<'a> {
+    view: &'static View,
+    key: Option<&'a str>,
+    after: Option<&'a str>,
+    limit: usize,
+    since: Option<&'a str>,
+}
+
+impl Question<'_> {
+    fn asked(&self, detail: Detail) -> Asked<'_> {
+        Asked { detail, limit: self.limit, since: self.since }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(nats: &Nats, views: Arc<Views>) -> Self {
+        Self { views, log: nats.log_reader().with_deadline(LOG_WITHIN) }
+    }
+
+    pub(super) async fn answer(
+        &self,
+        tenant: &Tenant,
+        asked: ViewRequest,
+    ) -> Result<ViewAnswer, Refusal> {
+        let view = views::find(&asked.view)
+            .ok_or_else(|| Refusal::new(refusal::NOT_FOUND, "there is no such view"))?;
+        let limit = asked.limit.unwrap_or(LIMIT);
+        if !(1..=MOST).contains(&limit) {
+            return Err(Refusal::new(refusal::BAD_REQUEST, format!("limit is 1 to {MOST}")));
+        }
+        let question = Question {
+            view,
+            key: asked.key.as_deref(),
+            after: asked.after.as_deref(),
+            limit,
+            since: asked.since.as_deref(),
+        };
+        let wanted = |sequences: Option<domain::replay::Sequences>| {
+            sequences.map(|sequences| sequences[view.stream.index()])
+        };
+        let at = wanted(asked.at);
+        self.wait_for(view.stream, at.max(wanted(asked.at_least))).await?;
+        let (found, place) = match at {
+            Some(at) => self.earlier(tenant, &question, at).await?,
+            None => {
+                let folded = self.views.live(view.stream);
+                (now(&folded, tenant, &question)?, place(&folded))
+            }
+        };
+        let value = RawValue::from_string(found.value)
+            .map_err(|_| Refusal::new(refusal::UNAVAILABLE, "the view cannot be written"))?;
+        Ok(ViewAnswer { value, after: found.after, total: found.total, places: vec![place] })
+    }
+
+    /// Until the fold has come to a sequence of the stream.
+    async fn wait_for(&self, stream: StreamId, sequence: Option<u64>) -> Result<(), Refusal> {
+        if !self.views.is_caught_up(stream) {
+            return Err(Refusal::not_ready());
+        }
+        let Some(sequence) = sequence else { return Ok(()) };
+        let mut head = self.views.head(stream);
+        let waiting = head.wait_for(|head| *head >= sequence);
+        match tokio::time::timeout(FOLDED_WITHIN, waiting).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Refusal::not_ready()),
+        }
+    }
+
+    async fn earlier(
+        &self,
+        tenant: &Tenant,
+        question: &Question<'_>,
+        at: u64,
+    ) -> Result<(Found, ViewPlace), Refusal> {
+        let stream = question.view.stream;
+        let (planned, place) = {
+            let folded = self.views.live(stream);
+            let place = ViewPlace { sequence: at, stored_at: 0, ..place(&folded) };
+            (plan(&folded, tenant, question, at)?, place)
+        };
+        let Some((shown, plan)) = planned else { return Ok((Found::nothing(question), place)) };
+        let Plan { mut scratch, sequences } = plan;
+        let messages = self.log.get_many(stream.name(), &sequences).await.map_err(|error| {
+            Refusal::new(refusal::UNAVAILABLE, format!("the log cannot be read: {error}"))
+        })?;
+        for message in messages {
+            // Retention was quicker than the question.
+            let message = message.ok_or_else(expired)?;
+            if let Some(event) = reading::event(&message) {
+                scratch.fold(question.view, &event);
+            }
+        }
+        let show = |key: &str, asked: Asked<'_>| scratch.show(question.view, key, asked);
+        Ok((shown.write(question, show), place))
+    }
+}
+
+fn expired() -> Refusal {
+    Refusal::new(refusal::EXPIRED, "that long ago cannot be told any more")
+}
+
+fn place(folded: &Folded) -> ViewPlace {
+    ViewPlace {
+        stream: folded.stream().index() as u8,
+        epoch: folded.epoch(),
+        sequence: folded.head(),
+        stored_at: folded.stored_at(),
+    }
+}
+
+/// Which entries to show, by their keys.
+enum Shown {
+    One(String),
+    Page { keys: Vec<String>, more: bool, total: usize },
+}
+
+impl Shown {
+    fn write(
+        self,
+        question: &Question<'_>,
+        show: impl Fn(&str, Asked<'_>) -> Option<String>,
+    ) -> Found {
+        match self {
+            Self::One(key) => {
+                let mut asked = question.asked(Detail::Full);
+                let mut value = show(&key, asked);
+                // An entry with long rows is told with fewer of them.
+                while asked.limit > 1 && value.as_ref().is_some_and(|value| value.len() > LARGEST) {
+                    asked.limit /= 2;
+                    value = show(&key, asked);
+                }
+                let value = value.unwrap_or_else(|| "null".to_owned());
+                Found { value, after: None, total: None }
+            }
+            Self::Page { keys, mut more, total } => {
+                let (mut value, mut after) = (String::from("["), None);
+                for key in keys {
+                    let line = show(&key, question.asked(Detail::Line)).unwrap_or_default();
+                    if value.len() > 1 && value.len() + line.len() > LARGEST {
+                        more = true;
+                        break;
+                    }
+                    if value.len() > 1 && !line.is_empty() {
+                        value.push(',');
+                    }
+                    value.push_str(&line);
+                    after = Some(key);
+                }
+                value.push(']');
+                Found { value, after: after.filter(|_| more), total: Some(total) }
+            }
+        }
+    }
+}
+
+impl Found {
+    fn nothing(question: &Question<'_>) -> Self {
+        match question.key {
+            Some(_) => Self { value: "null".to_owned(), after: None, total: None },
+            None => Self { value: "[]".to_owned(), after: None, total: Some(0) },
+        }
+    }
+}
+
+fn now(folded: &Folded, tenant: &Tenant, question: &Question<'_>) -> Result<Found, Refusal> {
+    let Some(table) = folded.table(tenant, question.view.name) else {
+        return Ok(Found::nothing(question));
+    };
+    let shown = match question.key {
+        Some(key) => Shown::One(key.to_owned()),
+        None => {
+            let page = table.page(after(table, question)?, question.limit);
+            keys(table, page)
+        }
+    };
+    let show = |key: &str, asked: Asked<'_>| table.show(table.number(key)?, asked);
+    Ok(shown.write(question, show))
+}
+
+/// What is to be shown of an earlier moment, and what it takes; `None` where there was nothing.
+fn plan(
+    folded: &Folded,
+    tenant: &Tenant,
+    question: &Question<'_>,
+    at: u64,
+) -> Result<Option<(Shown, Plan)>, Refusal> {
+    let Some(table) = folded.table(tenant, question.view.name) else {
+        return if at < folded.base() { Err(expired()) } else { Ok(None) };
+    };
+    let (shown, entries) = match question.key {
+        Some(key) => (Shown::One(key.to_owned()), table.number(key).into_iter().collect()),
+        None => {
+            let page = table.page_at(at, after(table, question)?, question.limit);
+            let page = page.ok_or_else(expired)?;
+            let entries = page.entries.clone();
+            (keys(table, page), entries)
+        }
+    };
+    let plan = table.plan(&entries, at).ok_or_else(expired)?;
+    Ok(Some((shown, plan)))
+}
+
+fn after(table: &Table, question: &Question<'_>) -> Result<Option<u32>, Refusal> {
+    let Some(after) = question.after else { return Ok(None) };
+    let found = table.number(after).ok_or_else(|| {
+        Refusal::new(refusal::BAD_REQUEST, "after is no entry of this view; begin without it")
+    })?;
+    Ok(Some(found))
+}
+
+fn keys(table: &Table, page: super::table::Page) -> Shown {
+    let keys = page.entries.iter().map(|entry| table.key(*entry).to_owned()).collect();
+    Shown::Page { keys, more: page.more, total: page.total }
+}
