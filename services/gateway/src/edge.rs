@@ -20,10 +20,12 @@ use crate::hub::Hub;
 use crate::library::Library;
 use crate::line::GapReason;
 use crate::meters::Meters;
+use crate::presence::Presence;
 use crate::records::Records;
 use crate::registry::Registry;
 use crate::session::Start;
 use crate::tail::Tail;
+use crate::typing::Typing;
 
 /// Stands for the start of retention where a cursor is expected.
 pub(crate) const EARLIEST: &str = "earliest";
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub nats: Nats,
     pub limits: Limits,
     pub meters: Meters,
+    pub presence: Presence,
+    pub typing: Typing,
     /// Rises whenever live identities are to be looked at again: a revocation, a key that has gone.
     pub(crate) checks: watch::Sender<u64>,
     /// Connections that outlive their request.

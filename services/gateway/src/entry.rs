@@ -7,6 +7,8 @@ use bytes::Bytes;
 use domain::catalogue::{Catalogue, WireForm};
 use domain::position::{StreamPosition, fingerprint};
 use domain::{Channel, Envelope, StreamId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::wires::{self, Wire};
 
@@ -32,6 +34,10 @@ pub(crate) struct Entry {
     pub envelope: Envelope,
     /// How its data becomes a wire's arguments.
     pub form: WireForm,
+    /// The user, as the id of a channel, who does not get it: its own signals are no news to it.
+    pub except: Option<Box<str>>,
+    /// What the wires carry, where that is not the data itself.
+    payload: Option<Bytes>,
     /// One per wire name: a call's change is `call_update` to `calls` and `call_data` to `call:{sid}`.
     variants: Box<[Variant]>,
 }
@@ -50,12 +56,33 @@ impl Entry {
         envelope: Envelope,
         catalogue: &Catalogue,
     ) -> Arc<Self> {
+        Self::make(place, envelope, None, catalogue)
+    }
+
+    /// An ephemeral event, for everybody in its channels but one user.
+    pub(crate) fn signal(
+        envelope: Envelope,
+        except: Option<String>,
+        catalogue: &Catalogue,
+    ) -> Arc<Self> {
+        Self::make(None, envelope, except, catalogue)
+    }
+
+    fn make(
+        place: Option<Place>,
+        envelope: Envelope,
+        except: Option<String>,
+        catalogue: &Catalogue,
+    ) -> Arc<Self> {
         let event_type = catalogue.by_type(&envelope.event_type);
+        let form = event_type.map(|event_type| event_type.form.clone()).unwrap_or_default();
+        let message = if form == WireForm::Message { message(&envelope.data) } else { None };
         let mut variants: Vec<(String, Vec<Channel>)> = Vec::new();
         for channel in &envelope.channels {
-            let name = match event_type {
-                Some(event_type) => event_type.wire.name_for(channel).to_owned(),
-                None => envelope.event_type.replace('.', ":"),
+            let name = match (&message, event_type) {
+                (Some((name, _)), _) => name.clone(),
+                (None, Some(event_type)) => event_type.wire.name_for(channel).to_owned(),
+                (None, None) => envelope.event_type.replace('.', ":"),
             };
             match variants.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, channels)) => channels.push(channel.clone()),
@@ -67,8 +94,13 @@ impl Entry {
             channels: channels.into(),
             bodies: Default::default(),
         });
-        let form = event_type.map(|event_type| event_type.form.clone()).unwrap_or_default();
-        Arc::new(Self { place, envelope, form, variants: variants.collect() })
+        let (except, payload) = (except.map(Into::into), message.map(|(_, payload)| payload));
+        Arc::new(Self { place, envelope, form, except, payload, variants: variants.collect() })
+    }
+
+    /// The data as the wires carry it.
+    pub(crate) fn data(&self) -> &Bytes {
+        self.payload.as_ref().unwrap_or(&self.envelope.data)
     }
 
     pub(crate) fn variants(&self) -> &[Variant] {
@@ -93,4 +125,17 @@ impl Entry {
     pub(crate) fn room(&self) -> Option<&Channel> {
         self.envelope.channels.iter().find(|c| !matches!(c.kind(), "user" | "connection"))
     }
+}
+
+/// The name and the content of a message of an application's own kind.
+fn message(data: &[u8]) -> Option<(String, Bytes)> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(rename = "type")]
+        name: String,
+        #[serde(borrow)]
+        payload: &'a RawValue,
+    }
+    let message: Message<'_> = serde_json::from_slice(data).ok()?;
+    Some((message.name, Bytes::copy_from_slice(message.payload.get().as_bytes())))
 }

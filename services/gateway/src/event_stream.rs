@@ -77,6 +77,9 @@ impl EventStream {
         let floor = edge.hub.with_tail(|tail| Session::floor_of(&opening.start, tail));
         let joined: Vec<_> = channels.iter().map(|channel| (channel.clone(), floor)).collect();
         line.join_above(&joined);
+        // A subscription without a device is one of its own.
+        let name = if device.is_empty() { ids::unguessable() } else { device.to_owned() };
+        line.attend(edge.presence.enter(&identity, &name));
         edge.meters.event_streams.inc();
         let comment_every = COMMENT_EVERY.min(edge.limits.heartbeat);
         let greeting = dialect.greeting(&identity, device, channels, recovered, comment_every);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::catalogue::Catalogue;
-use domain::envelope::Unreadable;
+use domain::envelope::{Unreadable, header};
 use domain::position::{Position, StreamPosition};
 use domain::{Envelope, StreamId};
 use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
@@ -21,6 +21,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::edge::{Edge, Shared};
 use crate::entry::{Entry, Place};
+use crate::typing;
 
 /// Batches that wait for the merge; a full queue holds the follower back, which loses nothing.
 const WAITING: usize = 8;
@@ -100,7 +101,7 @@ pub(crate) fn start(tasks: &mut Tasks, edge: &Edge, beginning: &Beginning, condi
     tasks.spawn("feed live", async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = listen(&signals.nats, &signals.catalogue, news) => {}
+            () = listen(&signals, news) => {}
         }
         Ok(())
     });
@@ -143,17 +144,19 @@ async fn follow(stream: StreamId, mut follower: Follower, head: u64, news: mpsc:
     }
 }
 
-async fn listen(nats: &Nats, catalogue: &Catalogue, news: mpsc::Sender<News>) {
+async fn listen(edge: &Shared, news: mpsc::Sender<News>) {
     loop {
         let subject = domain::subject::ephemeral_filter(None);
-        let Ok(mut signals) = nats.subscribe(&subject).await else {
+        let Ok(mut signals) = edge.nats.subscribe(&subject).await else {
             tokio::time::sleep(RETRY).await;
             continue;
         };
         while let Some(signal) = signals.next().await {
+            let except = signal.headers.get(header::EXCEPT).map(str::to_owned);
             match Envelope::from_message(&signal.subject, &signal.headers, signal.payload) {
+                Ok(envelope) if is_repeated(edge, &envelope) => {}
                 Ok(envelope) => {
-                    let entry = Entry::new(None, envelope, catalogue);
+                    let entry = Entry::signal(envelope, except, &edge.catalogue);
                     // Ephemeral events are for who keeps up: what does not fit the queue is let go.
                     let _full = news.try_send(News::Signal(entry));
                 }
@@ -161,6 +164,11 @@ async fn listen(nats: &Nats, catalogue: &Catalogue, news: mpsc::Sender<News>) {
             }
         }
     }
+}
+
+/// Whether clients know it already, since it only says that something goes on.
+fn is_repeated(edge: &Shared, envelope: &Envelope) -> bool {
+    envelope.event_type == typing::INDICATOR && !edge.typing.is_news(envelope)
 }
 
 async fn run(

@@ -33,17 +33,19 @@ mod member;
 mod meters;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+mod presence;
 mod problems;
 mod publish;
 mod records;
 mod registry;
 mod revocations;
 mod session;
+mod signals;
 mod socket;
 pub mod socketio;
 mod tail;
 mod throttle;
-mod views;
+mod typing;
 mod wires;
 
 pub use config::Config;
@@ -93,7 +95,9 @@ async fn serve(
     let hub = Arc::new(hub);
     let fetches = Connections::new();
     let library = Library::new(&nats, &hub, &catalogue, config.memory.cache_bytes, fetches);
-    let edge = edge(&config, nats.clone(), hub.clone(), library, catalogue.clone(), &metrics)?;
+    let (typing, signals) = typing::Typing::new(config.limits.typing);
+    let edge =
+        edge(&config, nats.clone(), hub.clone(), library, catalogue.clone(), typing, &metrics)?;
     // Work outlives the decision to stop, so that what clients have begun can end.
     let working = CancellationToken::new();
     let _ends_with_this = working.clone().drop_guard();
@@ -102,6 +106,8 @@ async fn serve(
     tasks.spawn("fences", edge.registry.clone().serve(nats.clone(), working.clone()));
     tasks.spawn("revocations", revocations::watch(edge.clone(), revoked, working.clone()));
     tasks.spawn("auth", edge.auth.clone().run(working.clone()));
+    tasks.spawn("presence", presence::run(edge.clone(), working.clone()));
+    tasks.spawn("typing", typing::run(edge.clone(), signals, working.clone()));
     let accepting = accept(config, public, edge, readiness, stop);
     tasks.spawn("clients", async move {
         accepting.await?;
@@ -142,13 +148,20 @@ fn edge(
     hub: Arc<Hub>,
     library: Library,
     catalogue: Arc<domain::catalogue::Catalogue>,
+    typing: typing::Typing,
     metrics: &Metrics,
 ) -> Result<Edge, BoxError> {
     let client = Client::new(ClientLimits::default())?;
+    let registry = registry::Registry::new(ids::unguessable());
+    let (node, grace) = (registry.node.clone(), config.limits.presence_grace);
+    let presence =
+        presence::Presence::new(node, nats.clone(), typing.clone(), &catalogue, grace);
     Ok(Arc::new(Shared {
         records: records::Records::new(&nats, config.keys.clone()),
         devices: devices::Devices::new(&nats, config.keys.clone()),
-        registry: registry::Registry::new(ids::unguessable()),
+        registry,
+        presence,
+        typing,
         auth: Authenticator::new(config.auth.clone(), &client),
         limits: config.limits,
         meters: meters::Meters::new(metrics),
@@ -170,8 +183,6 @@ fn routes(edge: Edge) -> Router {
         .route("/api/trpc/callLog.onCallEvent", get(event_stream::subscribe))
         .route("/api/trpc/call.onCallEvent", get(event_stream::subscribe))
         .route("/v1/history", get(history::page))
-        .route("/v1/views/{view}", get(views::list))
-        .route("/v1/views/{view}/{key}", get(views::one))
         .route("/v1/acks", post(admin::acknowledge))
         .route("/v1/revocations", post(admin::revoke))
         .route("/v1/quarantine", get(admin::quarantine))

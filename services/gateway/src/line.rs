@@ -12,7 +12,9 @@ use futures_util::future::BoxFuture;
 use crate::edge::Opening;
 use crate::hub::{Hub, ListenerId, Signal};
 use crate::library::{Answered, Library};
+use crate::presence::Attendant;
 use crate::session::{Delivery, Fill, Progress, Session, Sink};
+use crate::typing::except;
 use crate::wires::Wire;
 
 /// The most frames and bytes of one write.
@@ -61,6 +63,8 @@ pub(crate) struct Line {
     /// Behind a mutex only so that a line may be shared by reference; it is never locked.
     paging: Option<Mutex<BoxFuture<'static, Answered>>>,
     expired: Vec<Channel>,
+    /// Its place among those who are there.
+    attendant: Option<Attendant>,
 }
 
 impl Line {
@@ -76,7 +80,24 @@ impl Line {
         let Opening { start, rewinds, .. } = opening;
         let session = hub.with_tail(|tail| Session::new(tenant, start, *rewinds, tail));
         let (hub, library) = (hub.clone(), library.clone());
-        Self { hub, library, wire, id, signal, session, paging: None, expired: Vec::new() }
+        let (paging, expired, attendant) = (None, Vec::new(), None);
+        Self { hub, library, wire, id, signal, session, paging, expired, attendant }
+    }
+
+    /// From now on others can see who this is and which channels it is in.
+    pub(crate) fn attend(&mut self, attendant: Attendant) {
+        attendant.join(self.session.channels());
+        self.attendant = Some(attendant);
+    }
+
+    pub(crate) fn attendant(&self) -> Option<&Attendant> {
+        self.attendant.as_ref()
+    }
+
+    fn is_in<'a>(&self, channels: impl Iterator<Item = &'a Channel> + Clone) {
+        if let Some(attendant) = &self.attendant {
+            attendant.join(channels);
+        }
     }
 
     pub(crate) fn session(&self) -> &Session {
@@ -109,8 +130,9 @@ impl Line {
                 reason: GapReason::Expired,
             };
         }
-        let mut batch =
-            Batch::new(frames, self.wire, &self.hub.keys, self.session.tenant().clone());
+        let user = self.attendant.as_ref().map(|attendant| &*attendant.user);
+        let tenant = self.session.tenant().clone();
+        let mut batch = Batch::new(frames, self.wire, &self.hub.keys, tenant, user);
         let progress = self.hub.with_tail(|tail| self.session.collect(tail, &mut batch));
         let has_frames = batch.bytes > 0;
         let more = matches!(progress, Progress::Full);
@@ -143,6 +165,7 @@ impl Line {
     /// Joins a channel from now on.
     pub(crate) fn join(&mut self, channel: &Channel) {
         self.hub.change(self.id, &mut self.session, |session, tail| session.join(channel, tail));
+        self.is_in(std::iter::once(channel));
         self.signal.raise();
     }
 
@@ -153,6 +176,7 @@ impl Line {
                 session.join_above(channel, *floor, tail);
             }
         });
+        self.is_in(channels.iter().map(|(channel, _)| channel));
         self.signal.raise();
     }
 
@@ -163,6 +187,7 @@ impl Line {
         let fill = self.hub.change(self.id, &mut self.session, |session, tail| {
             session.join_after(channel, after, tail)
         });
+        self.is_in(std::iter::once(channel));
         self.signal.raise();
         fill
     }
@@ -172,6 +197,9 @@ impl Line {
         let left = self
             .hub
             .change(self.id, &mut self.session, |session, tail| session.leave(channel, tail));
+        if let Some(attendant) = &self.attendant {
+            attendant.part(channel);
+        }
         self.signal.raise();
         left
     }
@@ -194,12 +222,19 @@ struct Batch<'a> {
     wire: Wire,
     keys: &'a CursorKeys,
     tenant: Tenant,
+    user: Option<&'a str>,
     bytes: usize,
 }
 
 impl<'a> Batch<'a> {
-    fn new(frames: &'a mut Vec<Bytes>, wire: Wire, keys: &'a CursorKeys, tenant: Tenant) -> Self {
-        Self { frames, wire, keys, tenant, bytes: 0 }
+    fn new(
+        frames: &'a mut Vec<Bytes>,
+        wire: Wire,
+        keys: &'a CursorKeys,
+        tenant: Tenant,
+        user: Option<&'a str>,
+    ) -> Self {
+        Self { frames, wire, keys, tenant, user, bytes: 0 }
     }
 }
 
@@ -210,6 +245,10 @@ impl Sink for Batch<'_> {
             Delivery::Own { entry, variant, .. } => (*entry, *variant),
         };
         if !self.wire.carries(&entry.variants()[variant]) {
+            return;
+        }
+        // Few events have one, and they are ephemeral: nobody's position depends on them.
+        if entry.except.is_some() && entry.except == self.user.and_then(except).map(Into::into) {
             return;
         }
         let frame = match delivery {

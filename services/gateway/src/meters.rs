@@ -14,6 +14,7 @@ pub(crate) struct Meters {
     pub gaps: Counter,
     pub lagging: Counter,
     pub takeovers: Counter,
+    pub peers: Gauge,
 }
 
 impl Meters {
@@ -31,6 +32,7 @@ impl Meters {
             ),
             takeovers: metrics
                 .counter("gateway_takeovers", "Sessions taken over from another connection."),
+            peers: metrics.gauge("gateway_peers", "Other gateways that say that they live."),
         }
     }
 }

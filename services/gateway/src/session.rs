@@ -150,7 +150,7 @@ impl Session {
         self.settle(tail);
     }
 
-    pub(crate) fn channels(&self) -> impl Iterator<Item = &Channel> {
+    pub(crate) fn channels(&self) -> impl Iterator<Item = &Channel> + Clone {
         self.subscriptions.iter().map(|subscription| &subscription.channel)
     }
 

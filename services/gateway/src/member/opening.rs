@@ -60,7 +60,8 @@ impl Member {
             name: record.device.clone(),
         };
         let ask_again = admitted.ask_again.map(|again| (Instant::now() + ASK_AGAIN, again));
-        let line = Line::open(&edge.hub, &edge.library, wire, tenant.clone(), &opening);
+        let mut line = Line::open(&edge.hub, &edge.library, wire, tenant.clone(), &opening);
+        line.attend(edge.presence.enter(&identity, &device.name));
         let mut member = Self {
             lease: edge.registry.hold(&tenant, &client_id, &record.lease, line.signal()),
             line,

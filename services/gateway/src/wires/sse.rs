@@ -9,7 +9,7 @@ use crate::entry::{Entry, Variant};
 pub(crate) const COMMENT: &[u8] = b": still here\n\n";
 
 pub(super) fn event_body(entry: &Entry, variant: &Variant) -> Bytes {
-    let data = String::from_utf8_lossy(&entry.envelope.data);
+    let data = String::from_utf8_lossy(entry.data());
     block(&variant.name, &data).into()
 }
 

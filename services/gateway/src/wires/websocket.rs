@@ -12,7 +12,7 @@ use crate::entry::{Entry, Variant};
 const REPEATED: [&str; 2] = ["notification", "training:update"];
 
 pub(super) fn event_body(entry: &Entry, variant: &Variant) -> Bytes {
-    let data = &entry.envelope.data;
+    let data = entry.data();
     let mut body = Vec::with_capacity(data.len() + 192);
     body.extend(b"{\"type\":");
     push_string(&mut body, &variant.name);
@@ -97,10 +97,14 @@ pub(crate) fn answer(reference: &Value, payload: &Value) -> Bytes {
 
 /// An error; `reference` is the id of the request that caused it.
 pub(crate) fn error(reference: Option<&Value>, code: &str, reason: &str) -> Bytes {
-    let payload = json!({ "code": code, "message": reason });
+    failure(reference, &json!({ "code": code, "message": reason }))
+}
+
+/// An error that says more than its code and message.
+pub(crate) fn failure(reference: Option<&Value>, payload: &Value) -> Bytes {
     match reference {
         Some(id) => text(&json!({ "type": "error", "ref": id, "payload": payload })),
-        None => message("error", &payload),
+        None => message("error", payload),
     }
 }
 

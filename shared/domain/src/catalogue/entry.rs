@@ -155,11 +155,12 @@ fn data_problems(event: &EventType) -> Vec<String> {
     if event.entity.holes().any(Hole::is_optional) {
         problems.push(format!("entity: {} must always be filled", event.entity.text()));
     }
-    let field = match &event.form {
-        WireForm::Object => None,
-        WireForm::Field(field) | WireForm::List(field) | WireForm::Binary(field) => Some(field),
+    let fields: Vec<&str> = match &event.form {
+        WireForm::Object => Vec::new(),
+        WireForm::Message => vec!["type", "payload"],
+        WireForm::Field(field) | WireForm::List(field) | WireForm::Binary(field) => vec![field],
     };
-    for field in field.into_iter().chain(&event.id_field) {
+    for field in fields.into_iter().chain(event.id_field.as_deref()) {
         if !event.schema.has_property(field) {
             problems.push(format!("{field} is no property of the schema"));
         }

@@ -32,6 +32,8 @@ pub enum WireForm {
     List(String),
     /// The bytes in this base64 field, as an attachment or a binary frame.
     Binary(String),
+    /// A message of an application's own kind: the field `type` is its name on the wires, `payload` what they carry.
+    Message,
 }
 
 /// What the event is called on the wires: one name, or another one on channels of some kinds.

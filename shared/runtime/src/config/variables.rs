@@ -95,6 +95,8 @@ variables! {
     LAG_TIMEOUT_MS: Fallback::Is("60000"), false, "How long a socket may accept nothing before it is closed with the advice to resume.";
     SOCKETIO_REPLAY_DELAY_MS: Fallback::Is("250"), false, "How long a Socket.IO client that says nothing has to put its listeners on before events follow.";
     AUTH_TIMEOUT_MS: Fallback::Is("10000"), false, "How long a WebSocket may take to say who it is.";
+    PRESENCE_GRACE_MS: Fallback::Is("10000"), false, "How long a client may be away before it counts as gone.";
+    TYPING_TIMEOUT_MS: Fallback::Is("6000"), false, "How long a client that says nothing more counts as typing.";
     MAX_MESSAGE_BYTES: Fallback::Is("65536"), false, "The longest message of a client.";
     MAX_CHANNELS: Fallback::Is("200"), false, "Channels that a connection may be in.";
     MESSAGES_PER_SECOND: Fallback::Is("50"), false, "Messages that a connection may send, with bursts of twice as many.";

@@ -17,9 +17,9 @@ const WITH_ATTACHMENT: u8 = 0;
 const END: &[u8] = b"\"]";
 
 pub(in crate::wires) fn event_body(entry: &Entry, variant: &Variant) -> Bytes {
-    let data = &entry.envelope.data;
+    let data = entry.data();
     match &entry.form {
-        WireForm::Object => text_body(&variant.name, data),
+        WireForm::Object | WireForm::Message => text_body(&variant.name, data),
         WireForm::Field(field) | WireForm::List(field) => {
             text_body(&variant.name, field_of(data, field).map_or(&**data, str::as_bytes))
         }
