@@ -9,6 +9,7 @@ use crate::token::{EntityToken, InvalidToken, Tenant, Token};
 
 const STORED: &str = "events";
 const EPHEMERAL: &str = "live";
+const VOICE: &str = "data";
 
 /// One entity of one tenant.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -117,6 +118,27 @@ pub fn ephemeral_filter(tenant: Option<&Tenant>) -> String {
     format!("{EPHEMERAL}.{}.>", tenant.map_or("*", Tenant::as_str))
 }
 
+/// Every stored event of whatever category that is about one entity.
+pub fn entity_filter(tenant: &Tenant, entity: &EntityToken) -> String {
+    format!("{STORED}.{tenant}.*.{entity}.>")
+}
+
+/// Where a piece of speech of a conversation is handed over: a request to the AI side, which is no event.
+pub fn voice_request(tenant: &Tenant, conversation: &EntityToken) -> String {
+    format!("{EPHEMERAL}.{tenant}.voice.{conversation}.{VOICE}")
+}
+
+/// Those requests of every tenant, for who answers them.
+pub fn voice_requests() -> String {
+    format!("{EPHEMERAL}.*.voice.*.{VOICE}")
+}
+
+/// Whether it is such a request, which who listens to ephemeral events sees too.
+pub fn is_voice_request(subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    tokens.nth(2) == Some("voice") && tokens.nth(1) == Some(VOICE)
+}
+
 /// The tenant of a subject such as `events.<tenant>.…` or `publish.<tenant>.…`.
 pub fn tenant_of(subject: &str) -> Result<Tenant, InvalidToken> {
     Tenant::parse(subject.split('.').nth(1).unwrap_or_default())
@@ -223,6 +245,15 @@ mod tests {
         assert!(tenant_of_request("events.acme.call.CA42.update").is_err());
         let kept = quarantine(&acme, &Token::parse("webhook").unwrap());
         assert_eq!((tenant_of(&kept).unwrap(), origin_of(&kept)), (acme, Some("webhook")));
+    }
+
+    #[test]
+    fn a_piece_of_speech_goes_where_the_ai_side_listens() {
+        let (acme, c9) = (Tenant::parse("acme").unwrap(), EntityToken::from_external("c-9"));
+        let subject = voice_request(&acme, &c9);
+        assert_eq!(subject, "live.acme.voice.c-9.data");
+        assert!(is_voice_request(&subject) && !is_voice_request("live.acme.voice.c-9.audio"));
+        assert_eq!(voice_requests(), "live.*.voice.*.data");
     }
 
     #[test]
