@@ -46,6 +46,7 @@ pub mod socketio;
 mod tail;
 mod throttle;
 mod typing;
+mod views;
 mod wires;
 
 pub use config::Config;
@@ -183,6 +184,8 @@ fn routes(edge: Edge) -> Router {
         .route("/api/trpc/callLog.onCallEvent", get(event_stream::subscribe))
         .route("/api/trpc/call.onCallEvent", get(event_stream::subscribe))
         .route("/v1/history", get(history::page))
+        .route("/v1/views/{view}", get(views::list))
+        .route("/v1/views/{view}/{key}", get(views::one))
         .route("/v1/acks", post(admin::acknowledge))
         .route("/v1/revocations", post(admin::revoke))
         .route("/v1/quarantine", get(admin::quarantine))
