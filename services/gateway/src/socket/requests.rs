@@ -9,6 +9,7 @@ use crate::edge::{FORBIDDEN, Refused};
 use crate::line::GapReason;
 use crate::member::Joined;
 use crate::publish;
+use crate::signals;
 use crate::throttle::Verdict;
 use crate::wires::websocket::{self, Request};
 
@@ -54,6 +55,7 @@ impl Connection {
             "join" | "subscribe" => self.join(&request).await?,
             "leave" | "unsubscribe" => self.leave(&request).await?,
             "ack" => self.acknowledge(&request).await?,
+            kind if signals::NAMES.contains(&kind) => self.signal(&request).await?,
             _ => self.publish(&request).await?,
         };
         match (answer, &request.reference) {
@@ -126,6 +128,11 @@ impl Connection {
         let Some(cursor) = request.text("cursor") else { return Ok(Err(NO_CURSOR)) };
         let stored = member.acknowledge(cursor).await;
         Ok(stored.map(|()| json!({ "ok": true, "cursor": cursor })))
+    }
+
+    async fn signal(&mut self, request: &Request) -> Answer {
+        let Some(member) = &self.member else { return Err(Ending::protocol()) };
+        Ok(signals::answer(&self.edge, member, &request.kind, &request.payload).await)
     }
 
     async fn publish(&mut self, request: &Request) -> Answer {

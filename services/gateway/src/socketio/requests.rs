@@ -10,6 +10,7 @@ use crate::edge::{FORBIDDEN, Refused};
 use crate::line::GapReason;
 use crate::member::Joined;
 use crate::publish;
+use crate::signals;
 use crate::throttle::Verdict;
 use crate::wires::socketio::{Event, MAIN};
 use crate::wires::websocket::Request;
@@ -93,6 +94,7 @@ impl Platform {
             "ack" => self.acknowledge(event).await,
             "token:refresh" => self.refresh(event, outbox).await,
             "publish" => self.publish(event).await,
+            name if signals::NAMES.contains(&name) => self.signal(event).await,
             name if publish::COMMANDS.contains(&name) => Ok(Err(publish::NOT_AVAILABLE)),
             _ => match wish(event) {
                 Ok(Some(Wish::Join { channel, after })) => {
@@ -103,6 +105,12 @@ impl Platform {
                 Err(refused) => Ok(Err(refused)),
             },
         }
+    }
+
+    async fn signal(&mut self, event: &Event) -> Answer {
+        let Some(member) = &self.member else { return Ok(Err(FORBIDDEN)) };
+        let payload = event.arguments.first().unwrap_or(&Value::Null);
+        Ok(signals::answer(&self.edge, member, &event.name, payload).await)
     }
 
     fn pong(&mut self, event: &Event, outbox: &mut Outbox) -> Value {
