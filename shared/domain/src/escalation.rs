@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 
 use crate::aggregate::RecordedEvent;
 use crate::signatures::standard_webhooks::Key;

@@ -24,6 +24,7 @@ pub mod nats_server;
 pub mod object_store;
 pub mod provision;
 pub mod requests;
+pub mod schedules;
 pub mod test_support;
 pub use log_message::LogMessage;
 pub mod http_client;

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::*;
 

@@ -62,9 +62,10 @@ const BUILTIN: &[(Folder, &str, &str)] = files! {
         "timers", "quarantine";
     Buckets "buckets": "cursors", "sessions", "revocations", "replay", "platform";
     Objects "objects": "media", "channel-index";
-    Consumers "consumers": "inbox-ingest", "commands-ingest", "commands-ingest-crisis", "timers-ingest",
-        "crisis-ingest-escalation", "calls-ingest-effects", "conversations-ai-screen",
-        "conversations-ai-answer", "conversations-ai-voice";
+    Consumers "consumers": "inbox-ingest", "commands-ingest", "commands-ingest-crisis",
+        "commands-ingest-receipts", "timers-ingest", "crisis-ingest-escalation", "crisis-ingest-paging",
+        "calls-ingest-effects", "conversations-ai-screen", "conversations-ai-answer",
+        "conversations-ai-voice";
 };
 
 impl Definitions {

@@ -14,3 +14,4 @@ mod nats_log;
 mod nats_services;
 mod nats_work;
 mod reload;
+mod schedules;
