@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench, client, completions, data, health, history, publish, quarantine, service, simulate,
-    streams, tail, team, token, up,
+    bench, client, completions, data, health, history, publish, quarantine, safety, service,
+    simulate, streams, tail, team, token, up,
 };
 
 /// Throughline: webhooks become events, clients follow them and get exactly what they missed.
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Simulate(simulate::Arguments),
     /// Look at what could not be understood, and try it again
     Quarantine(quarantine::Arguments),
+    /// Judge the rules that screen messages for people in danger
+    Safety(safety::Arguments),
     /// Check or apply the definitions of streams, buckets and consumers
     Streams(streams::Arguments),
     /// Manage the teams that publish on NATS

@@ -12,6 +12,7 @@ mod health;
 mod history;
 mod publish;
 mod quarantine;
+mod safety;
 mod service;
 mod simulate;
 mod sources;
@@ -55,6 +56,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::History(arguments) => history::run(arguments).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,
         Command::Quarantine(arguments) => quarantine::run(arguments).await,
+        Command::Safety(arguments) => safety::run(arguments),
         Command::Streams(arguments) => Box::pin(streams::run(arguments)).await,
         Command::Team(arguments) => Box::pin(team::run(arguments)).await,
         Command::Bench(arguments) => Box::pin(bench::run(arguments)).await,

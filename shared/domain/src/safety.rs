@@ -19,6 +19,9 @@ pub use rules::RuleSet;
 
 use serde::{Deserialize, Serialize};
 
+/// The file of an operator's folder that holds no rules: what people in danger are offered.
+pub const RESOURCES_FILE: &str = "resources.toml";
+
 /// How much danger a message tells of, the least first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

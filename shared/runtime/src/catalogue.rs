@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use domain::catalogue::{Catalogue, Mistakes};
 
+use crate::config::toml_files;
+
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("{path} cannot be read; CATALOGUE_DIR names a folder of TOML files")]
@@ -21,20 +23,7 @@ pub fn load(folder: Option<&Path>) -> Result<Arc<Catalogue>, LoadError> {
 }
 
 fn read_folder(folder: &Path) -> Result<Vec<(String, String)>, LoadError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |source| LoadError::Unreadable { path, source }
-    };
-    let mut files = Vec::new();
-    for file in std::fs::read_dir(folder).map_err(unreadable(folder))? {
-        let path = file.map_err(unreadable(folder))?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            files.push((name, std::fs::read_to_string(&path).map_err(unreadable(&path))?));
-        }
-    }
-    files.sort_unstable();
-    Ok(files)
+    toml_files(folder).map_err(|source| LoadError::Unreadable { path: folder.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod strings;
 mod tests;
 mod variables;
 
-pub use files::on_hangup;
+pub use files::{on_hangup, toml_files};
 pub use mistakes::{EXIT_CODE, Mistakes, refuse};
 pub use reader::Reader;
 pub use secret::Secret;

@@ -1,4 +1,7 @@
-//! Files that are read again on SIGHUP. A bad new file is refused and the old one stays in force.
+//! An operator's files: read again on SIGHUP, a bad new file refused and the old one left in force; or a folder of them.
+
+use std::io;
+use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -26,4 +29,18 @@ pub async fn on_hangup(
             }
         }
     }
+}
+
+/// Name and text of every `*.toml` of a folder, in the order of their names.
+pub fn toml_files(folder: &Path) -> io::Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    for file in std::fs::read_dir(folder)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            files.push((name, std::fs::read_to_string(&path)?));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
 }

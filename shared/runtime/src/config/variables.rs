@@ -70,6 +70,7 @@ variables! {
     SOURCES_FILE: Fallback::None, false, "TOML file of the webhook sources.";
     ESCALATION_FILE: Fallback::None, false, "TOML file of the crisis escalation chains.";
     CATALOGUE_DIR: Fallback::None, false, "Folder of event descriptions to add to the built-in ones.";
+    SAFETY_DIR: Fallback::None, false, "Folder of screening rules and resources in addition to the built-in ones, or in place of those of the same name.";
     AI_PROVIDER: Fallback::Is("scripted"), false, "scripted, ezri or openai.";
     AI_SERVICE_URL: Fallback::None, false, "Base address of the AI service.";
     AI_API_KEY: Fallback::None, true, "Key for the AI service.";
