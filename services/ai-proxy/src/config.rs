@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use domain::catalogue::Catalogue;
 use runtime::config::{
-    AI_FILE, AI_TEMPLATES_DIR, CATALOGUE_DIR, Mistakes, OPS_LISTEN, Reader, SHUTDOWN_GRACE_MS,
-    Strings,
+    AI_FILE, AI_TEMPLATES_DIR, CATALOGUE_DIR, Mistakes, OPS_LISTEN, Reader, SAFETY_DIR,
+    SHUTDOWN_GRACE_MS, Strings,
 };
 use runtime::nats::NatsConfig;
 use runtime::telemetry::{self, chain};
 
 use crate::prompts::Templates;
+use crate::screen;
 use crate::settings::{Registry, Settings};
 
 pub const SERVICE: &str = "ai-proxy";
@@ -28,6 +29,7 @@ pub struct Config {
     /// Which AI service answers which tenant.
     pub settings: Registry,
     pub templates: Templates,
+    pub screen: screen::Settings,
 }
 
 impl Config {
@@ -42,12 +44,14 @@ impl Config {
         let settings = kept(&mut reader, Registry::open(common, file));
         let folder = reader.path(&AI_TEMPLATES_DIR);
         let templates = kept(&mut reader, Templates::open(folder));
+        let folder = reader.path(&SAFETY_DIR);
+        let screen = kept(&mut reader, screen::Settings::open(folder.as_deref()));
         let nats = NatsConfig::read(&mut reader, SERVICE);
         let ops_listen = reader.addresses_or(&OPS_LISTEN, OPS_DEFAULT);
         let telemetry = telemetry::Settings::read(&mut reader);
         let grace = reader.milliseconds(&SHUTDOWN_GRACE_MS);
-        match (catalogue, settings, templates) {
-            (Ok(catalogue), Some(settings), Some(templates)) => reader.finish(Self {
+        match (catalogue, settings, templates, screen) {
+            (Ok(catalogue), Some(settings), Some(templates), Some(screen)) => reader.finish(Self {
                 nats,
                 ops_listen,
                 telemetry,
@@ -55,6 +59,7 @@ impl Config {
                 catalogue,
                 settings,
                 templates,
+                screen,
             }),
             // Their mistakes are among the reader's already.
             _ => Err(reader.finish(()).err().unwrap_or(Mistakes(Vec::new()))),

@@ -6,6 +6,7 @@ mod limits;
 mod presence;
 pub mod prompts;
 pub mod providers;
+pub mod screen;
 pub mod settings;
 
 use runtime::metrics::Metrics;
@@ -34,8 +35,11 @@ pub async fn run(
     let work = readiness.condition("conversations");
     let mut tasks = Tasks::new(&shutdown);
     let stop = tasks.shutdown();
-    tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), metrics, stop.clone()));
-    tasks.spawn("presence", presence::watch(nats, work, stop.clone()));
+    tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), metrics.clone(), stop.clone()));
+    tasks.spawn("presence", presence::watch(nats.clone(), work, stop.clone()));
+    let Config { catalogue, screen, .. } = config;
+    let screening = screen::run(nats, catalogue, screen, metrics, stop.clone());
+    tasks.spawn("screen", screening);
     tasks.spawn("readiness", async move {
         stop.cancelled().await;
         readiness.stopping();
