@@ -23,13 +23,13 @@ use crate::revocations;
 /// Revocations are remembered this long where the caller does not say when the tokens expire.
 const REMEMBERED: i64 = 7 * 24 * 3_600;
 
-async fn identify(edge: &Shared, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Response> {
+pub(crate) async fn identify(edge: &Shared, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Response> {
     let credentials = Credentials::of(headers, uri.query());
     let admitted = edge.auth.authenticate(&credentials).await;
     admitted.map(|admitted| admitted.identity).map_err(|error| error.into_response())
 }
 
-async fn admin(edge: &Shared, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Response> {
+pub(crate) async fn admin(edge: &Shared, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Response> {
     let identity = identify(edge, headers, uri).await?;
     if identity.role == Role::Admin {
         return Ok(identity);
@@ -182,7 +182,7 @@ fn passed_on(answer: Result<Value, LibraryError>) -> Response {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Box<Problem>> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Box<Problem>> {
     serde_json::from_slice(body).map_err(|error| {
         let detail = format!("The body is not what is expected: {error}.");
         Box::new(problems::bad_request("bad_body", detail))

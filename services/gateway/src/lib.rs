@@ -29,6 +29,7 @@ mod history;
 mod hub;
 mod library;
 mod line;
+mod management;
 mod member;
 mod meters;
 #[cfg(feature = "planted-bugs")]
@@ -186,6 +187,9 @@ fn routes(edge: Edge) -> Router {
         .route("/v1/history", get(history::page))
         .route("/v1/views/{view}", get(views::list))
         .route("/v1/views/{view}/{key}", get(views::one))
+        .route("/api/ws/status", get(management::status))
+        .route("/api/ws/rooms", get(management::status))
+        .route("/api/ws/broadcast", post(management::broadcast))
         .route("/v1/acks", post(admin::acknowledge))
         .route("/v1/revocations", post(admin::revoke))
         .route("/v1/quarantine", get(admin::quarantine))

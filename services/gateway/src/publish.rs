@@ -2,7 +2,7 @@
 
 use domain::catalogue::{Admitted, Defaults, Publication, Refusal};
 use domain::envelope::header;
-use domain::{Identity, subject};
+use domain::{Channel, Identity, subject};
 use runtime::event_log::Append;
 use runtime::{clock, ids};
 use serde_json::{Value, json};
@@ -37,11 +37,11 @@ pub(crate) const NOT_AVAILABLE: Refused =
     Refused::new("not_available", "This platform does not serve this event.");
 const UNKNOWN_TYPE: Refused =
     Refused::new("unknown_type", "No event of this type is in the catalogue; see docs/EVENTS.md.");
-const NOT_ALLOWED: Refused = Refused::new(
+pub(crate) const NOT_ALLOWED: Refused = Refused::new(
     "not_allowed",
     "Your token may not publish this type; ask for one whose role or `publish` claim allows it.",
 );
-const INVALID: Refused =
+pub(crate) const INVALID: Refused =
     Refused::new("invalid_data", "The data does not fit the type's schema; see docs/EVENTS.md.");
 const NO_TYPE: Refused = Refused::new(
     "bad_payload",
@@ -91,27 +91,39 @@ async fn publish(
     let defaults = Defaults { id: ids::ordered(), now: clock::now() };
     let admitted = edge.catalogue.admit(&identity.tenant, publication, defaults);
     let admitted = admitted.map_err(|refusal| refuse(&refusal))?;
+    let id = store(edge, admitted, None).await?;
+    Ok(json!({ "ok": true, "id": id }))
+}
+
+/// Hands an event to the write side, or to who is there if it is ephemeral; returns its id. The room is that of an
+/// administrator's broadcast.
+pub(crate) async fn store(
+    edge: &Shared,
+    admitted: Admitted,
+    room: Option<&Channel>,
+) -> Result<String, Refused> {
     let id = admitted.envelope.id.clone();
     if admitted.stream.is_none() {
         let headers = admitted.envelope.headers();
         let sent = edge.nats.publish(admitted.subject.as_str(), &headers, admitted.envelope.data);
         sent.await.map_err(|_| UNAVAILABLE)?;
-        return Ok(json!({ "ok": true, "id": id }));
+        return Ok(id);
     }
-    edge.nats.event_log().append(to_inbox(admitted)).await.map_err(|_| UNAVAILABLE)?;
-    Ok(json!({ "ok": true, "id": id }))
+    edge.nats.event_log().append(to_inbox(admitted, room)).await.map_err(|_| UNAVAILABLE)?;
+    Ok(id)
 }
 
 /// The write side decides the channels again, so they do not travel.
-fn to_inbox(admitted: Admitted) -> Append {
+fn to_inbox(admitted: Admitted, room: Option<&Channel>) -> Append {
     let headers = admitted.envelope.headers();
     let kept = headers
         .into_iter()
         .filter(|(name, _)| ![header::CHANNELS, header::DELIVERY, header::VERSION].contains(name));
+    let room = room.map(|room| (header::ROOM, room.as_str().to_owned()));
     Append {
         subject: subject::publication(&admitted.subject),
         message_id: admitted.message_id,
-        headers: kept.collect(),
+        headers: kept.chain(room).collect(),
         payload: admitted.envelope.data,
         expect: None,
     }

@@ -188,7 +188,11 @@ pub(crate) async fn submit(
     way: Way,
 ) -> Result<crate::intake::Stored, Outcome> {
     let publication = message.read(intake.catalogue()).map_err(Outcome::Refused)?;
-    let admitted = intake.admit(tenant, publication);
+    let admitted = if message.is_broadcast() {
+        intake.admit_broadcast(tenant, publication)
+    } else {
+        intake.admit(tenant, publication)
+    };
     let admitted = admitted.map_err(|refusal| Outcome::Refused(refusal.into()))?;
     let _place = intake.enter().map_err(Outcome::Failed)?;
     intake.store(way, admitted).await.map_err(Outcome::Failed)

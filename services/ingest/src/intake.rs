@@ -89,7 +89,7 @@ impl Intake {
         Self { inner: Arc::new(inner) }
     }
 
-    pub(crate) fn catalogue(&self) -> &Catalogue {
+    pub(crate) fn catalogue(&self) -> &Arc<Catalogue> {
         &self.inner.catalogue
     }
 
@@ -119,6 +119,16 @@ impl Intake {
         self.inner.catalogue.admit_own(tenant, publication, defaults)
     }
 
+    /// What an administrator says, as a gateway has checked.
+    pub(crate) fn admit_broadcast(
+        &self,
+        tenant: &Tenant,
+        publication: Publication,
+    ) -> Result<Admitted, Refusal> {
+        let defaults = defaults(&publication);
+        self.inner.catalogue.admit_own(tenant, publication, defaults)
+    }
+
     /// What a publisher sent: decisions of the platform are refused.
     pub(crate) fn admit(
         &self,
@@ -139,6 +149,11 @@ impl Intake {
         let stream = admitted.stream.map(domain::StreamId::name);
         let Admitted { envelope, .. } = admitted;
         Ok(Stored { id: envelope.id, event_type: envelope.event_type, stream, sequence, duplicate })
+    }
+
+    /// Whether an event with this message id is known to be stored; unknown is no.
+    pub(crate) async fn is_stored(&self, stream: domain::StreamId, message_id: &str) -> bool {
+        self.inner.memory.recall(stream, message_id).await.is_ok_and(|place| place.is_some())
     }
 
     async fn put(&self, event: &Admitted) -> Result<(Option<u64>, bool), IntakeError> {

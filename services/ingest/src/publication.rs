@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use domain::Channel;
 use domain::catalogue::{Catalogue, Publication};
+use domain::envelope::header;
 use domain::token::Tenant;
 use time::OffsetDateTime;
 
@@ -13,6 +15,8 @@ use crate::gate::{self, Fallback, Refused};
 use crate::submission::{self, Form, Required};
 
 const MESSAGE_ID: &str = "nats-msg-id";
+/// What administrators say to a room. Of those who may publish here, gateways alone may in this category.
+const BROADCAST: &str = "broadcast";
 
 /// A publication as NATS carried it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +54,19 @@ impl Message {
         self.headers.get("ce-id").or_else(|| self.headers.get(MESSAGE_ID)).map(String::as_str)
     }
 
+    /// Whether it comes from a gateway that has checked who says it and where.
+    pub(crate) fn is_broadcast(&self) -> bool {
+        self.subject.split('.').nth(2) == Some(BROADCAST)
+    }
+
+    /// The room of a broadcast; nobody else names one.
+    fn room(&self) -> Result<Option<Channel>, Refused> {
+        let room = self.headers.get(header::ROOM).filter(|_| self.is_broadcast());
+        room.map(|room| Channel::parse(room)).transpose().map_err(|_| {
+            Refused::new("invalid_attribute", None, "the room is no name of a channel")
+        })
+    }
+
     pub(crate) fn source(&self) -> &str {
         self.headers.get("ce-source").map_or("", String::as_str)
     }
@@ -63,7 +80,7 @@ impl Message {
             return Err(Refused::new("invalid_subject", None, detail));
         };
         let by_subject = gate::type_of_subject(catalogue, category, name);
-        let publication = gate::publication(
+        let mut publication = gate::publication(
             self.submission()?,
             Fallback {
                 event_type: by_subject.map(|event| event.name.clone()),
@@ -72,6 +89,7 @@ impl Message {
                 time: Some(self.stored),
             },
         )?;
+        publication.channels.extend(self.room()?);
         // A credential may be limited to some categories; attributes must not widen it.
         match catalogue.resolve(&publication.event_type) {
             Some(event) if event.category().as_str() != category => {
@@ -150,6 +168,16 @@ mod tests {
         let headers = [("ce-type", "call.update")];
         assert_eq!(read(SUBJECT, &headers, "{}").unwrap_err().code, "invalid_subject");
         assert_eq!(read("publish.acme.rejected", &[], "{}").unwrap_err().code, "invalid_subject");
+    }
+
+    #[test]
+    fn only_a_broadcast_names_a_room() {
+        let headers = [("tl-room", "calls")];
+        let data = r#"{"type":"maintenance","payload":1,"room":"calls"}"#;
+        let channels = |subject| read(subject, &headers, data).unwrap().channels;
+        let named: Vec<_> = channels("publish.acme.broadcast.maintenance.message");
+        assert_eq!(named, [Channel::parse("calls").unwrap()]);
+        assert_eq!(channels("publish.acme.team.7.activity"), []);
     }
 
     #[test]

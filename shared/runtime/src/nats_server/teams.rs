@@ -82,7 +82,7 @@ impl Team {
         }
         let publish: Vec<String> = publish.iter().map(|subject| format!("\"{subject}\"")).collect();
         format!(
-            "  {{ nkey: {}, permissions {{ publish {{ allow: [{}], deny: [\"publish.{tenant}.rejected\"] }}, \
+            "  {{ nkey: {}, permissions {{ publish {{ allow: [{}], deny: [\"publish.{tenant}.rejected\", \"publish.{tenant}.broadcast.>\"] }}, \
              subscribe {{ allow: [\"{}.>\", \"publish.{tenant}.rejected\"] }} }} }} # {tenant}/{}",
             self.public_key,
             publish.join(", "),

@@ -200,7 +200,12 @@ async fn a_team_publishes_for_its_tenant_and_consumes_on_its_durable_alone() {
     let crm = Nats::connect(&config).await.unwrap();
     crm.wait_connected(Duration::from_secs(5)).await.unwrap();
     may(&crm, &[Append(PUBLICATION)]).await;
-    let others = [Append("publish.other.call.CA1.update"), Append(EVENT), Follow("CALLS")];
+    let others = [
+        Append("publish.other.call.CA1.update"),
+        Append("publish.acme.broadcast.all.message"),
+        Append(EVENT),
+        Follow("CALLS"),
+    ];
     may_not(&crm, &others).await;
 
     let ingest = server.nats("ingest").await;
