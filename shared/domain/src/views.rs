@@ -7,12 +7,23 @@
 //! earlier moment needs only the events that touched it.
 
 mod active_calls;
+mod agents;
+mod alerts;
 mod calls;
+mod campaigns;
+mod contacts;
+mod conversations;
+mod deliveries;
 mod doc;
+mod metrics;
+mod notifications;
+mod sessions;
 #[cfg(test)]
 mod tests;
+mod whatsapp_accounts;
 
 use crate::stream::StreamId;
+use doc::Doc;
 
 /// One stored event as a fold sees it.
 #[derive(Clone, Copy, Debug)]
@@ -104,9 +115,31 @@ pub struct View {
 }
 
 /// Every view, in the order in which their names are told to people.
-pub const ALL: &[View] = &[active_calls::VIEW, calls::VIEW];
+pub const ALL: &[View] = &[
+    active_calls::VIEW,
+    calls::VIEW,
+    sessions::VIEW,
+    conversations::VIEW,
+    alerts::VIEW,
+    notifications::VIEW,
+    campaigns::VIEW,
+    contacts::VIEW,
+    whatsapp_accounts::VIEW,
+    agents::VIEW,
+    metrics::VIEW,
+    deliveries::VIEW,
+];
 
 /// A view by its name.
 pub fn find(name: &str) -> Option<&'static View> {
     ALL.iter().find(|view| view.name == name)
+}
+
+/// Changes a row, which begins empty.
+fn change_row(rows: &mut dyn Rows, entry: &str, row: &str, change: &mut dyn FnMut(&mut Doc<'_>)) {
+    rows.update(entry, row, &mut |old| {
+        let mut row = Doc::row(old);
+        change(&mut row);
+        Change::Put(row.to_bytes())
+    });
 }

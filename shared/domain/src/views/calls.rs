@@ -78,8 +78,11 @@ fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
         "quality" => measured(event, &data, rows),
         "transcription" => said(event, &data, rows),
         "live" | "completed" => reported(event, &data, rows),
-        "note" => add(event, &data, row::NOTE, &["text", "by"], rows),
-        "follow_up" => add(event, &data, row::FOLLOW_UP, &["dueAt", "text", "by"], rows),
+        "note" => add(event, &data, row::NOTE, &["noteId", "text", "author"], rows),
+        "follow_up" => {
+            let fields = &["followUpId", "dueAt", "text", "createdBy"];
+            add(event, &data, row::FOLLOW_UP, fields, rows);
+        }
         "termination.requested" => terminated(event, &data, "requested", rows),
         "termination.done" => terminated(event, &data, "done", rows),
         "termination.failed" => terminated(event, &data, "failed", rows),

@@ -1,2 +1,5 @@
 mod calls;
+mod every_view;
+mod people;
 mod support;
+mod traffic;

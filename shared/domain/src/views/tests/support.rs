@@ -66,6 +66,12 @@ impl Table {
         (view.fold)(&event, self);
     }
 
+    /// The rows of one entry.
+    pub(super) fn of(&self, key: &str) -> BTreeMap<(String, String), Vec<u8>> {
+        let own = self.0.iter().filter(|((entry, _), _)| entry == key);
+        own.map(|(key, row)| (key.clone(), row.clone())).collect()
+    }
+
     pub(super) fn show(&self, view: &View, key: &str) -> Value {
         self.show_since(view, key, None)
     }

@@ -1,0 +1,93 @@
+//! Campaigns: how far each is and how it ended.
+
+use super::doc::Doc;
+use super::{Detail, Entry, Event, Listing, Rows, View, change_row};
+use crate::StreamId;
+
+pub(super) const VIEW: View = View {
+    name: "campaigns",
+    version: 1,
+    stream: StreamId::Messages,
+    listing: Listing::All,
+    counts_rows: false,
+    fold,
+    show,
+    found_by: None,
+};
+
+fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
+    match event.kind.split_once('.') {
+        Some(("campaign", name)) => changed(event, name, rows),
+        Some(("message", "sent")) => sent(event, rows),
+        _ => {}
+    }
+}
+
+fn changed(event: &Event<'_>, name: &str, rows: &mut dyn Rows) {
+    let state = match name {
+        "started" | "resumed" => "running",
+        "paused" => "paused",
+        "completed" => "completed",
+        "failed" => "failed",
+        "progress" => "",
+        _ => return,
+    };
+    let Some(data) = Doc::parse(event.data) else { return };
+    let Some(id) = data.text("campaignId") else { return };
+    change_row(rows, &id, "", &mut |head| {
+        head.set_text("campaignId", &id);
+        if let Some(campaign) = data.doc("campaign") {
+            for field in ["name", "totalRecipients"] {
+                head.take(field, campaign.get(field));
+            }
+        }
+        if let Some(progress) = data.doc("progress") {
+            // It is told every hundred messages and by several; the furthest counts.
+            let sent = progress.integer("sent");
+            let present = head.doc("progress").and_then(|present| present.integer("sent"));
+            if sent >= present {
+                head.take("progress", data.get("progress"));
+            }
+        }
+        for field in ["stats", "error", "pausedBy", "resumedBy"] {
+            head.take(field, data.get(field));
+        }
+        let is_over = |head: &Doc<'_>| head.get("endedAt").is_some();
+        match state {
+            "" => {}
+            "completed" | "failed" => {
+                head.set_text("state", state);
+                head.set_text("endedAt", event.time);
+            }
+            _ if name == "started" || !is_over(head) => head.set_text("state", state),
+            _ => {}
+        }
+        if name == "started" {
+            head.set_text("startedAt", event.time);
+            head.remove("endedAt");
+        }
+        head.set_text("updatedAt", event.time);
+    });
+}
+
+/// Counted by the log itself, whatever the sender says of its progress.
+fn sent(event: &Event<'_>, rows: &mut dyn Rows) {
+    let Some(data) = Doc::parse(event.data) else { return };
+    let Some(message) = data.doc("message") else { return };
+    let Some(id) = message.text("campaignId") else { return };
+    let place = i64::try_from(event.sequence).ok();
+    change_row(rows, &id, "", &mut |head| {
+        head.set_text("campaignId", &id);
+        if head.integer("_counted") >= place {
+            return;
+        }
+        head.take_highest("_counted", place);
+        let is_failed = message.get("status") == Some("\"Failed\"");
+        let count = if is_failed { "failedInLog" } else { "sentInLog" };
+        head.set_number(count, head.integer(count).unwrap_or(0) + 1);
+    });
+}
+
+fn show(entry: &Entry<'_>, _: Detail) -> Option<String> {
+    Some(Doc::parse(entry.head?)?.shown())
+}

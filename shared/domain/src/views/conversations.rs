@@ -1,0 +1,89 @@
+//! Conversations with the AI and what was said in them. Commands are decided one after the other, so the order of the
+//! log is the order of the conversation.
+
+use super::doc::{Doc, json_list};
+use super::{Detail, Entry, Event, Listing, Rows, View, change_row};
+use crate::StreamId;
+
+pub(super) const VIEW: View = View {
+    name: "conversations",
+    version: 1,
+    stream: StreamId::Conversations,
+    listing: Listing::All,
+    counts_rows: false,
+    fold,
+    show,
+    found_by: None,
+};
+
+/// Names of a turn's row begin with it and go on with its place in the log.
+const TURN: &str = "t:";
+
+fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
+    let (said_by, fields): (&str, &[&str]) = match event.kind {
+        "conversation.started" | "conversation.ended" => ("", &[]),
+        "conversation.message" => ("user", &["messageId", "message"]),
+        "voice.transcription" => ("user", &["chunkId", "text"]),
+        "ai.response" => (
+            "assistant",
+            &[
+                "messageId",
+                "response",
+                "crisis_detected",
+                "severity",
+                "detected_signals",
+                "safety_state",
+                "resources",
+            ],
+        ),
+        "ai.failed" => ("failure", &["messageId", "code", "message"]),
+        _ => return,
+    };
+    let Some(data) = Doc::parse(event.data) else { return };
+    let Some(id) = data.text("conversationId") else { return };
+    change_row(rows, &id, "", &mut |head| {
+        head.set_text("conversationId", &id);
+        for name in ["userId", "avatarId"] {
+            head.take_greatest(name, data.get(name));
+        }
+        match event.kind {
+            "conversation.started" => {
+                head.take_earliest("startedAt", event.time);
+                if head.get("endedAt").is_none() {
+                    head.set_text("state", "open");
+                }
+            }
+            "conversation.ended" => {
+                head.take_earliest("endedAt", event.time);
+                head.take_highest("duration", data.integer("duration"));
+                head.set_text("state", "ended");
+            }
+            _ => head.set_text("lastAt", event.time),
+        }
+    });
+    if said_by.is_empty() {
+        return;
+    }
+    change_row(rows, &id, &format!("{TURN}{:016x}", event.sequence), &mut |turn| {
+        turn.set_text("role", said_by);
+        turn.set_text("at", event.time);
+        for name in fields {
+            // All kinds of turns hold their words under one name.
+            let kept = if matches!(*name, "message" | "response") { "text" } else { name };
+            turn.take(kept, data.get(name));
+        }
+    });
+}
+
+fn show(entry: &Entry<'_>, detail: Detail) -> Option<String> {
+    let mut shown = Doc::parse(entry.head?)?;
+    if detail == Detail::Full {
+        let turns = entry.rows.iter().filter(|(name, _)| name.starts_with(TURN));
+        let turns = turns.filter_map(|(_, bytes)| Some(Doc::parse(bytes)?.shown()));
+        shown.set("transcript", json_list(turns));
+        if entry.more {
+            shown.set("more", "true");
+        }
+    }
+    Some(shown.shown())
+}

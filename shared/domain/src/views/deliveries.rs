@@ -1,0 +1,102 @@
+//! Proof of delivery: of each alert who was sent it on which device, when it is known to have been received, who
+//! acknowledged it and who handled it. Receipts come late, repeated and in any order.
+
+use super::doc::{Doc, json_list};
+use super::{Detail, Entry, Event, Listing, Rows, View, change_row};
+use crate::StreamId;
+
+pub(super) const VIEW: View = View {
+    name: "deliveries",
+    version: 1,
+    stream: StreamId::Crisis,
+    listing: Listing::All,
+    counts_rows: false,
+    fold,
+    show,
+    found_by: None,
+};
+
+mod row {
+    pub(super) const DEVICE: &str = "d:";
+    pub(super) const PAGE: &str = "p:";
+}
+
+fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
+    let Some(name) = event.kind.strip_prefix("crisis.") else { return };
+    let Some(data) = Doc::parse(event.data) else { return };
+    match name {
+        "receipts" => receipts(&data, rows),
+        "alert" => handled(event, &data, ["raisedAt", "severity"], rows),
+        "acknowledged" => handled(event, &data, ["acknowledgedAt", "acknowledgedBy"], rows),
+        "assigned" => handled(event, &data, ["assignedAt", "assignedTo"], rows),
+        "resolved" => handled(event, &data, ["resolvedAt", "resolvedBy"], rows),
+        "page.done" => paged(event, &data, "done", rows),
+        "page.failed" => paged(event, &data, "failed", rows),
+        _ => {}
+    }
+}
+
+/// When something first happened, and by whom.
+fn handled(event: &Event<'_>, data: &Doc<'_>, [at, by]: [&'static str; 2], rows: &mut dyn Rows) {
+    let Some(alert) = data.text("alertId") else { return };
+    change_row(rows, &alert, "", &mut |head| {
+        head.set_text("alertId", &alert);
+        for name in ["userId", "conversationId"] {
+            head.take_greatest(name, data.get(name));
+        }
+        let is_first = head.text(at).is_none_or(|present| event.time < &*present);
+        if is_first {
+            head.set_text(at, event.time);
+            head.take(by, data.get(by));
+        }
+    });
+}
+
+fn paged(event: &Event<'_>, data: &Doc<'_>, state: &str, rows: &mut dyn Rows) {
+    let (Some(alert), Some(page)) = (data.text("alertId"), data.text("pageId")) else { return };
+    change_row(rows, &alert, &format!("{}{page}", row::PAGE), &mut |kept| {
+        for name in ["pageId", "tier", "step", "error"] {
+            kept.take_greatest(name, data.get(name));
+        }
+        kept.take_highest("attempts", data.integer("attempts"));
+        kept.take_greatest("state", Some(&format!("\"{state}\"")));
+        kept.take_earliest("at", event.time);
+    });
+}
+
+fn receipts(data: &Doc<'_>, rows: &mut dyn Rows) {
+    let Some(list) = data.get("receipts") else { return };
+    let Ok(receipts) = serde_json::from_str::<Vec<Doc<'_>>>(list) else { return };
+    for receipt in &receipts {
+        let part = |name| receipt.text(name).unwrap_or_default();
+        let Some(alert) = receipt.text("alertId") else { continue };
+        let at = match &*part("state") {
+            "sent" => "sentAt",
+            "received" => "receivedAt",
+            "seen" => "seenAt",
+            _ => continue,
+        };
+        change_row(rows, &alert, "", &mut |head| head.set_text("alertId", &alert));
+        let name =
+            format!("{}{}/{}/{}", row::DEVICE, part("userId"), part("device"), part("event"));
+        change_row(rows, &alert, &name, &mut |kept| {
+            for name in ["userId", "device", "event", "type"] {
+                kept.take_greatest(name, receipt.get(name));
+            }
+            kept.take_earliest(at, &part("at"));
+        });
+    }
+}
+
+fn show(entry: &Entry<'_>, detail: Detail) -> Option<String> {
+    let mut shown = Doc::parse(entry.head?)?;
+    if detail == Detail::Full {
+        let of = |kind: &str| {
+            let rows = entry.rows.iter().filter(|(name, _)| name.starts_with(kind));
+            json_list(rows.filter_map(|(_, bytes)| Some(Doc::parse(bytes)?.shown())))
+        };
+        shown.set("deliveries", of(row::DEVICE));
+        shown.set("pages", of(row::PAGE));
+    }
+    Some(shown.shown())
+}

@@ -1,0 +1,213 @@
+//! Conversations, sessions, alerts, deliveries and notifications.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::support::{Given, Table, given, includes};
+use crate::views::find;
+
+fn for_user(user: &str, kind: &str, second: u32, data: Value) -> Given {
+    Given { channels: format!("user:{user}"), ..given(kind, second, data) }
+}
+
+#[test]
+fn a_conversation_has_its_transcript_in_the_order_of_the_log() {
+    let view = find("conversations").unwrap();
+    let events = [
+        given(
+            "conversation.started",
+            1,
+            json!({ "conversationId": "c", "userId": "7", "avatarId": "maya" }),
+        ),
+        given(
+            "conversation.message",
+            2,
+            json!({ "conversationId": "c", "userId": "7", "messageId": "m1", "message": "Hello" }),
+        ),
+        given(
+            "ai.response",
+            3,
+            json!({ "conversationId": "c", "messageId": "m1", "response": "Good.", "crisis_detected": false }),
+        ),
+        given(
+            "voice.transcription",
+            4,
+            json!({ "conversationId": "c", "chunkId": "v1", "text": "I slept" }),
+        ),
+        given("ai.attempt", 5, json!({ "conversationId": "c", "messageId": "m2" })),
+        given(
+            "conversation.ended",
+            121,
+            json!({ "conversationId": "c", "success": true, "duration": 120 }),
+        ),
+    ];
+    let open = Table::fold(view, &events[..5]).show(view, "c");
+    includes(&open, json!({ "state": "open", "userId": "7", "avatarId": "maya" }));
+    let ended = Table::fold(view, &events).show(view, "c");
+    includes(
+        &ended,
+        json!({ "state": "ended", "duration": 120, "startedAt": "2026-01-02T03:00:01.000Z" }),
+    );
+    let turns = ended["transcript"].as_array().unwrap();
+    let said: Vec<_> =
+        turns.iter().map(|turn| (turn["role"].as_str().unwrap(), &turn["text"])).collect();
+    assert_eq!(
+        said,
+        [("user", &json!("Hello")), ("assistant", &json!("Good.")), ("user", &json!("I slept"))]
+    );
+}
+
+#[test]
+fn sessions_that_run_are_listed() {
+    let view = find("sessions").unwrap();
+    let session = |kind, second, id: &str| {
+        given(kind, second, json!({ "conversationId": id, "userId": "7", "duration": 5 }))
+    };
+    let events = [
+        session("session.started", 1, "a"),
+        session("session.started", 2, "b"),
+        session("session.update", 3, "b"),
+        session("session.ended", 4, "a"),
+        session("session.update", 5, "a"),
+    ];
+    let table = Table::fold(view, &events);
+    assert_eq!(table.listed(view), ["b"]);
+    includes(&table.show(view, "a"), json!({ "state": "ended", "duration": 5 }));
+}
+
+fn crisis(name: &str, second: u32, more: Value) -> Given {
+    let mut data = json!({ "alertId": "c-1", "userId": "7", "conversationId": "c" });
+    data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    given(&format!("crisis.{name}"), second, data)
+}
+
+fn alert() -> Vec<Given> {
+    vec![
+        crisis("alert", 1, json!({ "severity": "imminent", "signals": ["x"] })),
+        crisis("escalated", 61, json!({ "tier": "manager", "step": 2 })),
+        crisis("assigned", 70, json!({ "assignedTo": "1", "assignedBy": "1" })),
+        crisis("reopened", 900, json!({ "round": 2 })),
+        crisis("acknowledged", 910, json!({ "acknowledgedBy": "2", "round": 2 })),
+        crisis("resolved", 920, json!({ "resolvedBy": "2", "notes": "Spoke." })),
+    ]
+}
+
+#[test]
+fn an_alert_is_open_until_it_is_resolved_and_has_a_history() {
+    let view = find("alerts").unwrap();
+    let events = alert();
+    let states = ["open", "open", "assigned", "open", "acknowledged", "resolved"];
+    for (count, state) in states.iter().enumerate() {
+        let table = Table::fold(view, &events[..=count]);
+        assert_eq!(table.show(view, "c-1")["state"], *state, "{count}");
+        assert_eq!(table.listed(view).len(), usize::from(*state != "resolved"));
+    }
+    let taken = Table::fold(view, &events[..3]).show(view, "c-1");
+    includes(
+        &taken,
+        json!({ "acknowledgedBy": "1", "assignedTo": "1", "tier": "manager", "step": 2 }),
+    );
+    let resolved = Table::fold(view, &events).show(view, "c-1");
+    includes(
+        &resolved,
+        json!({ "acknowledgedBy": "2", "resolvedBy": "2", "notes": "Spoke.", "round": 2 }),
+    );
+    assert_eq!(resolved["assignedTo"], Value::Null, "it was taken from them");
+    let kinds: Vec<_> =
+        resolved["history"].as_array().unwrap().iter().map(|told| told["type"].clone()).collect();
+    assert_eq!(kinds.len(), 6);
+    assert_eq!((&kinds[0], &kinds[5]), (&json!("crisis.alert"), &json!("crisis.resolved")));
+}
+
+fn receipt(user: &str, device: &str, state: &str, at: &str) -> Value {
+    json!({ "event": "e1", "type": "crisis.alert", "alertId": "c-1", "userId": user, "device": device, "state": state,
+        "at": format!("2026-01-02T03:00:{at}.000Z") })
+}
+
+fn proofs() -> Vec<Given> {
+    let mut events = alert();
+    let batches = [
+        json!([receipt("1", "phone", "sent", "01"), receipt("2", "laptop", "sent", "02")]),
+        json!([receipt("1", "phone", "received", "03"), receipt("1", "phone", "sent", "04")]),
+        json!([{ "event": "e2", "type": "safety.state_change", "userId": "1", "device": "d", "state": "sent", "at": "x" }]),
+    ];
+    let told = batches.into_iter().enumerate();
+    events.extend(told.map(|(n, receipts)| {
+        given("crisis.receipts", n as u32, json!({ "gateway": "g", "receipts": receipts }))
+    }));
+    events.push(crisis(
+        "page.failed",
+        62,
+        json!({ "pageId": "p", "tier": "manager", "step": 2, "attempts": 3, "error": "503" }),
+    ));
+    events
+}
+
+#[test]
+fn who_was_sent_an_alert_and_who_handled_it_can_be_proved() {
+    let view = find("deliveries").unwrap();
+    let shown = Table::fold(view, &proofs()).show(view, "c-1");
+    includes(
+        &shown,
+        json!({ "acknowledgedBy": "2", "assignedTo": "1", "resolvedBy": "2", "severity": "imminent" }),
+    );
+    let phone = &shown["deliveries"][0];
+    includes(
+        phone,
+        json!({ "userId": "1", "device": "phone", "sentAt": "2026-01-02T03:00:01.000Z", "receivedAt": "2026-01-02T03:00:03.000Z" }),
+    );
+    assert_eq!(shown["deliveries"][1]["receivedAt"], Value::Null);
+    includes(&shown["pages"][0], json!({ "pageId": "p", "state": "failed", "attempts": 3 }));
+}
+
+proptest! {
+    #[test]
+    fn receipts_come_in_any_order_and_again(events in Just(proofs()).prop_shuffle(), again in 0..10usize) {
+        let view = find("deliveries").unwrap();
+        let repeated: Vec<Given> = events.iter().chain(&events[..again]).cloned().collect();
+        prop_assert_eq!(Table::fold(view, &repeated), Table::fold(view, &proofs()));
+    }
+}
+
+#[test]
+fn what_was_read_on_one_device_is_read() {
+    let view = find("notifications").unwrap();
+    let new = |second, id: &str| {
+        for_user("7", "notification.new", second, json!({ "id": id, "userId": "7", "title": id }))
+    };
+    let events = [
+        new(1, "a"),
+        new(2, "b"),
+        new(2, "b"),
+        for_user(
+            "7",
+            "notification.message",
+            3,
+            json!({ "id": "c", "message": "Hi", "userId": "7" }),
+        ),
+        for_user("7", "notification.read", 4, json!({ "notificationId": "a", "userId": "7" })),
+    ];
+    let shown = Table::fold(view, &events).show(view, "7");
+    includes(&shown, json!({ "unread": 2, "count": 3 }));
+    let ids: Vec<_> = shown["items"].as_array().unwrap().iter().map(|item| &item["id"]).collect();
+    assert_eq!(ids, ["c", "b", "a"], "newest first");
+    includes(&shown["items"][2], json!({ "read": true, "readAt": "2026-01-02T03:00:04.000Z" }));
+
+    let all = for_user("7", "notification.all_read", 5, json!({ "userId": "7" }));
+    let later = [&events[..], &[all, new(6, "d")]].concat();
+    let shown = Table::fold(view, &later).show(view, "7");
+    includes(&shown, json!({ "unread": 1, "count": 4 }));
+}
+
+#[test]
+fn a_notification_is_for_everybody_in_its_audience_and_for_nobody_else() {
+    let view = find("notifications").unwrap();
+    let mut told = given("notification.new", 1, json!({ "id": "a", "title": "t" }));
+    told.channels = "user:7,user:8".to_owned();
+    let read =
+        for_user("7", "notification.read", 2, json!({ "notificationId": "a", "userId": "7" }));
+    let table = Table::fold(view, &[told, read]);
+    assert_eq!(table.show(view, "7")["unread"], 0);
+    assert_eq!(table.show(view, "8")["unread"], 1);
+    assert_eq!(table.show(view, "9"), Value::Null);
+}
