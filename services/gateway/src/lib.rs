@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 mod admin;
 pub mod config;
 mod devices;
+mod documents;
 mod edge;
 mod entry;
 mod event_stream;
@@ -190,6 +191,8 @@ fn routes(edge: Edge) -> Router {
         .route("/api/ws/status", get(management::status))
         .route("/api/ws/rooms", get(management::status))
         .route("/api/ws/broadcast", post(management::broadcast))
+        .route("/asyncapi.json", get(documents::asyncapi))
+        .route("/openapi.json", get(documents::openapi))
         .route("/v1/acks", post(admin::acknowledge))
         .route("/v1/revocations", post(admin::revoke))
         .route("/v1/quarantine", get(admin::quarantine))

@@ -4,6 +4,7 @@
 
 pub mod aggregate;
 pub mod aggregates;
+pub mod asyncapi;
 pub mod catalogue;
 pub mod channel;
 pub mod command;

@@ -7,6 +7,8 @@ mod crates;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod routes;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod tree;
