@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::cursor::CursorKeys;
 use runtime::auth;
 use runtime::config::{
-    AUTH_TIMEOUT_MS, CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, HEARTBEAT_MS, LAG_TIMEOUT_MS, LISTEN,
+    AUTH_TIMEOUT_MS, CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, DECISION_WAIT_MS, HEARTBEAT_MS, LAG_TIMEOUT_MS, LISTEN,
     MAX_CHANNELS, MAX_MESSAGE_BYTES, MESSAGES_PER_SECOND, Mistakes, OPS_LISTEN, PAGE_CACHE_BYTES,
     PLATFORM_KEY, PLATFORM_KEY_PREVIOUS, PRESENCE_GRACE_MS, Reader, SEND_LOWAT_BYTES,
     SHUTDOWN_GRACE_MS, SOCKETIO_REPLAY_DELAY_MS, Strings, TAIL_BYTES, TAIL_WARM_EVENTS,
@@ -56,6 +56,8 @@ pub struct Limits {
     pub message_bytes: usize,
     pub channels: usize,
     pub messages_per_second: u32,
+    /// How long a command's answer waits for the decision before it says that there is none yet.
+    pub decision: Duration,
     /// How long a client may be away before it counts as gone.
     pub presence_grace: Duration,
     /// How long a client that says nothing more counts as typing.
@@ -114,6 +116,7 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         message_bytes: reader.bytes(&MAX_MESSAGE_BYTES),
         channels: reader.number(&MAX_CHANNELS),
         messages_per_second: reader.number(&MESSAGES_PER_SECOND),
+        decision: reader.milliseconds(&DECISION_WAIT_MS),
         presence_grace: reader.milliseconds(&PRESENCE_GRACE_MS),
         typing: reader.milliseconds(&TYPING_TIMEOUT_MS),
     }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::commands::Replies;
 use crate::config::Limits;
 use crate::devices::Devices;
 use crate::hub::Hub;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub meters: Meters,
     pub presence: Presence,
     pub typing: Typing,
+    /// Where decisions on commands come back.
+    pub replies: Replies,
     /// Rises whenever live identities are to be looked at again: a revocation, a key that has gone.
     pub(crate) checks: watch::Sender<u64>,
     /// Connections that outlive their request.

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use domain::envelope::parse_rfc3339;
 use domain::position::{Position, StreamPosition};
 use domain::replay::{RefsAnswer, RefsRequest, Sequences};
-use domain::{Channel, StreamId, Tenant};
+use domain::{Channel, Identity, StreamId, Tenant};
 use runtime::auth::Credentials;
 use runtime::http::Problem;
 use serde::Deserialize;
@@ -37,7 +37,24 @@ pub(crate) struct Asked {
     before: Option<String>,
     at: Option<String>,
     limit: Option<usize>,
-    types: Option<String>,
+    types: Option<Types>,
+}
+
+/// Names with commas between them, or a list of them.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Types {
+    Text(String),
+    List(Vec<String>),
+}
+
+impl Types {
+    fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Text(text) => text.split(',').collect(),
+            Self::List(names) => names.iter().map(String::as_str).collect(),
+        }
+    }
 }
 
 /// Which way a page goes and from where.
@@ -54,8 +71,18 @@ pub(crate) async fn page(
     let credentials = Credentials::of(request.headers(), request.uri().query());
     let admitted = edge.auth.authenticate(&credentials).await.map_err(|e| e.into_response())?;
     let identity = admitted.identity;
-    let answer = answer(&edge, &identity, &asked, is_ndjson(request.headers())).await;
-    answer.map_err(|problem| problem.into_response())
+    let found = found(&edge, &identity, &asked).await.map_err(|problem| problem.into_response())?;
+    Ok(render::render(&edge, &identity.tenant, found, is_ndjson(request.headers())))
+}
+
+/// The same page for who asks over a socket, as JSON.
+pub(crate) async fn page_of(
+    edge: &Shared,
+    identity: &Identity,
+    asked: &Asked,
+) -> Result<String, Problem> {
+    let found = found(edge, identity, asked).await?;
+    Ok(render::json(edge, &identity.tenant, &found))
 }
 
 fn is_ndjson(headers: &HeaderMap) -> bool {
@@ -63,12 +90,7 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
     accept.is_some_and(|accept| accept.contains("application/x-ndjson"))
 }
 
-async fn answer(
-    edge: &Shared,
-    identity: &domain::Identity,
-    asked: &Asked,
-    ndjson: bool,
-) -> Result<Response, Problem> {
+async fn found(edge: &Shared, identity: &Identity, asked: &Asked) -> Result<Found, Problem> {
     let name = asked.channel.as_deref().ok_or_else(|| {
         problems::bad_request("bad_query", "Name a channel: /v1/history?channel=calls.")
     })?;
@@ -76,9 +98,8 @@ async fn answer(
     let tenant = &identity.tenant;
     let from = from(edge, tenant, asked).await?;
     let limit = limit(asked).map_err(|problem| *problem)?;
-    let types: Vec<&str> = asked.types.iter().flat_map(|types| types.split(',')).collect();
-    let page = Box::pin(read(edge, tenant, &channel, &from, limit, &types)).await?;
-    Ok(render::render(edge, tenant, page, ndjson))
+    let types: Vec<&str> = asked.types.as_ref().map_or_else(Vec::new, Types::names);
+    Box::pin(read(edge, tenant, &channel, &from, limit, &types)).await
 }
 
 fn limit(asked: &Asked) -> Result<usize, Box<Problem>> {

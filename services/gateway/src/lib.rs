@@ -19,9 +19,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 mod admin;
+mod commands;
 pub mod config;
 mod devices;
-mod documents;
 mod edge;
 mod entry;
 mod event_stream;
@@ -38,6 +38,7 @@ mod planted;
 mod presence;
 mod problems;
 mod publish;
+mod queries;
 mod records;
 mod registry;
 mod revocations;
@@ -49,6 +50,7 @@ mod tail;
 mod throttle;
 mod typing;
 mod views;
+mod voice;
 mod wires;
 
 pub use config::Config;
@@ -105,6 +107,9 @@ async fn serve(
     let working = CancellationToken::new();
     let _ends_with_this = working.clone().drop_guard();
     let mut tasks = Tasks::new(&working);
+    // Subscribed before any client can send a command.
+    let decisions = edge.replies.subscribe(&nats).await?;
+    tasks.spawn("replies", edge.replies.clone().serve(decisions, working.clone()));
     feed::start(&mut tasks, &edge, &beginning, streams);
     tasks.spawn("fences", edge.registry.clone().serve(nats.clone(), working.clone()));
     tasks.spawn("revocations", revocations::watch(edge.clone(), revoked, working.clone()));
@@ -162,6 +167,7 @@ fn edge(
     Ok(Arc::new(Shared {
         records: records::Records::new(&nats, config.keys.clone()),
         devices: devices::Devices::new(&nats, config.keys.clone()),
+        replies: commands::Replies::new(&registry.node),
         registry,
         presence,
         typing,
@@ -191,8 +197,8 @@ fn routes(edge: Edge) -> Router {
         .route("/api/ws/status", get(management::status))
         .route("/api/ws/rooms", get(management::status))
         .route("/api/ws/broadcast", post(management::broadcast))
-        .route("/asyncapi.json", get(documents::asyncapi))
-        .route("/openapi.json", get(documents::openapi))
+        .route("/v1/commands", post(commands::http::command))
+        .route("/api/calls/{callSid}/terminate", post(commands::http::terminate))
         .route("/v1/acks", post(admin::acknowledge))
         .route("/v1/revocations", post(admin::revoke))
         .route("/v1/quarantine", get(admin::quarantine))

@@ -14,12 +14,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::debug;
 
+use crate::commands::desk::Desk;
 use crate::devices::{Device, Remembered};
 use crate::edge::{Edge, FORBIDDEN, Refused, TOO_MANY_CHANNELS, UNAVAILABLE};
 use crate::line::{GapReason, Line};
 use crate::records::{Record, RecordError, Revision};
 use crate::registry::Lease;
 
+mod asking;
 mod opening;
 
 pub(crate) use opening::Opened;
@@ -92,6 +94,8 @@ pub(crate) struct Member {
     /// Whether the record says what the session is.
     is_stored: bool,
     stored_at: Instant,
+    /// What has been asked for and is not answered yet.
+    desk: Option<Box<Desk>>,
 }
 
 impl Member {

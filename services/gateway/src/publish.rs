@@ -13,28 +13,6 @@ use crate::wires::websocket::Request;
 /// The event that holds a message of a kind the platform does not know.
 const CUSTOM: &str = "custom.message";
 
-/// Commands that something has to decide, which nothing here does.
-pub(crate) const COMMANDS: [&str; 16] = [
-    "conversation:start",
-    "conversation:message",
-    "conversation:end",
-    "voice:data",
-    "admin:assign_crisis",
-    "admin:resolve_crisis",
-    "crisis:acknowledge",
-    "crisis:raise",
-    "notification:read",
-    "typing:start",
-    "typing:stop",
-    "presence:list",
-    "call:terminate",
-    "history",
-    "metrics:get",
-    "view",
-];
-
-pub(crate) const NOT_AVAILABLE: Refused =
-    Refused::new("not_available", "This platform does not serve this event.");
 const UNKNOWN_TYPE: Refused =
     Refused::new("unknown_type", "No event of this type is in the catalogue; see docs/EVENTS.md.");
 pub(crate) const NOT_ALLOWED: Refused = Refused::new(
@@ -60,9 +38,6 @@ pub(crate) async fn from_socket(
         let data = request.payload.get("data").cloned().unwrap_or_else(|| json!({}));
         let id = request.field("id").map(str::to_owned);
         return publish(edge, identity, event_type, data, id).await;
-    }
-    if COMMANDS.contains(&request.kind.as_str()) {
-        return Err(NOT_AVAILABLE);
     }
     let data = json!({
         "clientId": client_id,

@@ -75,7 +75,7 @@ impl Subscription {
     }
 }
 
-fn header_map(headers: &[(&'static str, String)]) -> Result<HeaderMap, MessagingError> {
+pub(crate) fn header_map(headers: &[(&'static str, String)]) -> Result<HeaderMap, MessagingError> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let value: HeaderValue = value.parse().map_err(|_| MessagingError::Malformed)?;

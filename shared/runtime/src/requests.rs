@@ -7,6 +7,7 @@ use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use crate::messaging::header_map;
 use crate::nats::{Headers, Nats};
 
 const RESPOND_WITHIN: Duration = Duration::from_secs(2);
@@ -35,6 +36,18 @@ impl Nats {
         deadline: Duration,
     ) -> Result<Bytes, RequestError> {
         self.ask(subject, async_nats::Request::new().payload(payload), deadline).await
+    }
+
+    pub async fn request_with(
+        &self,
+        subject: &str,
+        headers: &[(&'static str, String)],
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        let headers = header_map(headers).map_err(|_| RequestError::Unavailable)?;
+        let request = async_nats::Request::new().headers(headers).payload(payload);
+        self.ask(subject, request, deadline).await
     }
 
     /// A request that passes a message on with the headers it came with.

@@ -6,18 +6,20 @@ use domain::Tenant;
 use domain::cursor::Cursor;
 use domain::envelope::rfc3339;
 use domain::position::Position;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Found;
 use crate::edge::Shared;
 use crate::entry::Entry;
 
+fn encode(edge: &Shared, tenant: &Tenant, position: &Position) -> String {
+    edge.hub.keys.encode(tenant, &Cursor { position: *position, ..Cursor::default() })
+}
+
 pub(super) fn render(edge: &Shared, tenant: &Tenant, found: Found, ndjson: bool) -> Response {
-    let encode = |position: &Position| {
-        edge.hub.keys.encode(tenant, &Cursor { position: *position, ..Cursor::default() })
-    };
-    let mut body = String::with_capacity(found.events.len() * 512 + 256);
+    let encode = |position: &Position| encode(edge, tenant, position);
     if ndjson {
+        let mut body = String::with_capacity(found.events.len() * 512);
         for (entry, position) in &found.events {
             push_cloud_event(&mut body, entry, &encode(position));
             body.push('\n');
@@ -34,6 +36,13 @@ pub(super) fn render(edge: &Shared, tenant: &Tenant, found: Found, ndjson: bool)
             None => (headers, body).into_response(),
         };
     }
+    let body = json(edge, tenant, &found);
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+pub(super) fn json(edge: &Shared, tenant: &Tenant, found: &Found) -> String {
+    let encode = |position: &Position| encode(edge, tenant, position);
+    let mut body = String::with_capacity(found.events.len() * 512 + 256);
     body.push_str("{\"events\":[");
     for (index, (entry, position)) in found.events.iter().enumerate() {
         if index > 0 {
@@ -41,14 +50,14 @@ pub(super) fn render(edge: &Shared, tenant: &Tenant, found: Found, ndjson: bool)
         }
         push_cloud_event(&mut body, entry, &encode(position));
     }
-    let mut rest = json!({ "cursor": encode(&found.next), "more": found.more });
+    let mut rest = serde_json::json!({ "cursor": encode(&found.next), "more": found.more });
     if found.expired {
-        rest["gap"] = json!({ "reason": "expired" });
+        rest["gap"] = serde_json::json!({ "reason": "expired" });
     }
     // The rest of the object, without its opening brace.
     body.push_str("],");
     body.push_str(&rest.to_string()[1..]);
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    body
 }
 
 /// The full event as structured CloudEvents JSON. The data is JSON already and is copied as it is.

@@ -76,6 +76,7 @@ impl Member {
             checks: edge.checks.subscribe(),
             is_stored: true,
             stored_at: Instant::now(),
+            desk: None,
         };
         let forbidden = member.rejoin(&opening);
         member.store_record().await?;

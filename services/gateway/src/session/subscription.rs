@@ -49,7 +49,8 @@ impl Session {
         let Some(at) = self.subscriptions.iter().position(|s| s.channel == *channel) else {
             return false;
         };
-        self.subscriptions.swap_remove(at);
+        // In the order in which they were joined.
+        self.subscriptions.remove(at);
         tail.unsubscribe(&self.tenant, channel);
         self.forget_fill(channel, tail);
         true

@@ -19,7 +19,9 @@ use super::io::{Happened, Socket};
 use crate::edge::Edge;
 use crate::line::{GapReason, Step};
 use crate::member::{Brought, Member};
+use crate::queries;
 use crate::throttle::Throttle;
+use crate::voice;
 use crate::wires::websocket;
 use crate::wires::websocket_frame::{Limits, Message, Opcode, close_frame, frame};
 
@@ -27,8 +29,6 @@ use crate::wires::websocket_frame::{Limits, Message, Opcode, close_frame, frame}
 const GOODBYE: Duration = Duration::from_secs(2);
 /// A client that is silent for this many heartbeats is gone.
 const SILENT_HEARTBEATS: u32 = 2;
-/// The longest binary message: a chunk of voice.
-const BINARY: usize = 1_000_000;
 
 pub(super) struct Connection {
     pub(super) edge: Edge,
@@ -128,6 +128,9 @@ impl Connection {
         if self.edge.is_draining() {
             return Err(drain().await);
         }
+        if self.member.as_ref().is_some_and(|member| member.has_answers()) {
+            Box::pin(self.tell_answers()).await?;
+        }
         self.deliver()
     }
 
@@ -173,6 +176,11 @@ impl Connection {
         };
         let names: Vec<_> = channels.iter().map(Channel::as_str).collect();
         self.send("gap", &json!({ "channels": names, "reason": reason.name() }));
+        if let Some(member) = &mut self.member
+            && reason != GapReason::Forbidden
+        {
+            queries::snapshots(&self.edge, member, channels, queries::SNAPSHOT);
+        }
     }
 
     pub(super) fn send(&mut self, kind: &str, payload: &Value) {
@@ -189,7 +197,7 @@ impl Connection {
     }
 
     async fn process_messages(&mut self) -> Result<(), Ending> {
-        let limits = Limits { text: self.edge.limits.message_bytes, binary: BINARY };
+        let limits = Limits { text: self.edge.limits.message_bytes, binary: voice::LONGEST_FRAME };
         loop {
             match self.socket.reader.next_message(limits) {
                 Ok(Some(message)) => Box::pin(self.process(message)).await?,
@@ -210,10 +218,7 @@ impl Connection {
                     member.received(cursor);
                 }
             }
-            Message::Binary(_) => {
-                let advice = "Binary messages are voice and need an open conversation.";
-                self.queue(websocket::error(None, "no_conversation", advice));
-            }
+            Message::Binary(chunk) => return Box::pin(self.voice(chunk)).await,
         }
         Ok(())
     }

@@ -1,17 +1,20 @@
 //! What a client may ask for over its WebSocket, and the answers.
 
+use bytes::Bytes;
+use domain::Channel;
 use runtime::clock;
 use serde_json::{Value, json};
 
 use super::connection::Connection;
 use super::ending::Ending;
+use crate::commands::Answer;
+use crate::commands::desk::{Answered, Asked, Then, To};
 use crate::edge::{FORBIDDEN, Refused};
 use crate::line::GapReason;
 use crate::member::Joined;
-use crate::publish;
-use crate::signals;
 use crate::throttle::Verdict;
 use crate::wires::websocket::{self, Request};
+use crate::{publish, queries, signals, voice};
 
 pub(super) const BAD_MESSAGE: Refused = Refused::new(
     "bad_message",
@@ -24,8 +27,10 @@ const RATE_LIMITED: Refused = Refused::new(
 const NO_CURSOR: Refused = Refused::new("bad_payload", "Name a cursor: {\"cursor\":\"…\"}.");
 const NO_ROOM: Refused = Refused::new("bad_payload", "Name a channel: {\"room\":\"calls\"}.");
 
-/// What a request comes to: the payload of its answer, or a refusal; or the end of the connection.
-type Answer = Result<Result<Value, Refused>, Ending>;
+/// What a request comes to: its answer, or `None` for one that comes later; or the end of the connection.
+type Reply = Result<Option<Answer>, Ending>;
+/// What a request that is answered at once comes to: the payload of its answer, or a refusal.
+type AtOnce = Result<Result<Value, Refused>, Ending>;
 
 impl Connection {
     pub(super) async fn request(&mut self, text: &str) -> Result<(), Ending> {
@@ -46,22 +51,98 @@ impl Connection {
         if let Some(member) = &mut self.member {
             member.check_identity().map_err(Ending::lost)?;
         }
-        let answer = match request.kind.as_str() {
+        let to = request.reference.clone().map_or(To::Nobody, To::Reference);
+        if let Some(answer) = self.reply(request, &to).await? {
+            self.answer_to(&to, answer);
+        }
+        Ok(())
+    }
+
+    async fn reply(&mut self, request: Request, to: &To) -> Reply {
+        let at_once = match request.kind.as_str() {
             "ping" => {
                 self.pong(&request);
-                return Ok(());
+                return Ok(None);
             }
             "auth" | "token:refresh" => self.refresh(&request).await?,
             "join" | "subscribe" => self.join(&request).await?,
             "leave" | "unsubscribe" => self.leave(&request).await?,
             "ack" => self.acknowledge(&request).await?,
             kind if signals::NAMES.contains(&kind) => self.signal(&request).await?,
+            kind if queries::NAMES.contains(&kind) => return Ok(self.question(request, to)),
+            kind if self.edge.catalogue.command(kind).is_some() => {
+                return self.command(request, to).await;
+            }
             _ => self.publish(&request).await?,
         };
-        match (answer, &request.reference) {
-            (Ok(payload), Some(id)) => self.queue(websocket::answer(id, &payload)),
-            (Ok(_), None) => {}
-            (Err(refused), reference) => self.answer_refusal(reference.as_ref(), refused),
+        Ok(Some(at_once.into()))
+    }
+
+    fn answer_to(&mut self, to: &To, answer: Answer) {
+        match (to, answer.is_ok()) {
+            (To::Reference(id), true) => self.queue(websocket::answer(id, &answer.into_payload())),
+            (To::Reference(id), false) => {
+                self.queue(websocket::failure(Some(id), &answer.into_error()));
+            }
+            (To::Event(name), true) => self.send(name, &answer.into_payload()),
+            (To::Nobody | To::Callback(_), true) => {}
+            (To::Nobody | To::Event(_) | To::Callback(_), false) => {
+                self.queue(websocket::failure(None, &answer.into_error()));
+            }
+        }
+    }
+
+    /// Tells what has come of what was asked for.
+    pub(super) async fn tell_answers(&mut self) -> Result<(), Ending> {
+        let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
+        for Answered { asked, answer } in member.answers().await.map_err(Ending::lost)? {
+            let Asked { to, then, .. } = asked;
+            let answer = match then {
+                Then::Follow(channel) => self.followed(&channel, answer),
+                Then::Nothing | Then::Stay(_) | Then::Leave(_) => answer,
+            };
+            if let Some((name, calls)) = queries::snapshot_after_gap(&to, &answer) {
+                self.send(name, &json!({ "calls": calls }));
+            }
+            self.answer_to(&to, answer);
+        }
+        Ok(())
+    }
+
+    /// What is going on now, before what follows of it.
+    fn followed(&mut self, channel: &Channel, answer: Answer) -> Answer {
+        let Some((name, value)) = queries::snapshot_of(channel, &answer) else { return answer };
+        self.send(name, &json!({ "calls": value }));
+        let payload = json!({ "room": channel.as_str(), "recovered": true });
+        self.send("room_joined", &payload);
+        Answer::done(payload)
+    }
+
+    async fn command(&mut self, request: Request, to: &To) -> Reply {
+        let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
+        let Request { kind, payload, .. } = request;
+        member.command(&kind, Some(payload), to.clone()).await.map_err(Ending::lost)
+    }
+
+    fn question(&mut self, request: Request, to: &To) -> Option<Answer> {
+        let Some(member) = &mut self.member else { return Some(FORBIDDEN.into()) };
+        queries::ask(&self.edge, member, &request.kind, request.payload, to.clone())
+    }
+
+    /// A binary message is a chunk of what is being said in the latest conversation.
+    pub(super) async fn voice(&mut self, chunk: Bytes) -> Result<(), Ending> {
+        match self.throttle.take() {
+            Verdict::Accept => {}
+            Verdict::Refuse => {
+                self.answer_refusal(None, RATE_LIMITED);
+                return Ok(());
+            }
+            Verdict::End => return Err(Ending::rate_limited()),
+        }
+        let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
+        member.check_identity().map_err(Ending::lost)?;
+        if let Some(refused) = voice::hand_over(&self.edge, member, None, chunk, To::Nobody) {
+            self.answer_to(&To::Nobody, refused);
         }
         Ok(())
     }
@@ -79,7 +160,7 @@ impl Connection {
     }
 
     /// A newer token of the same user keeps the connection open.
-    async fn refresh(&mut self, request: &Request) -> Answer {
+    async fn refresh(&mut self, request: &Request) -> AtOnce {
         let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
         let token = request.text("token").unwrap_or_default();
         let lost = match member.refresh(token).await.map_err(Ending::lost)? {
@@ -94,7 +175,7 @@ impl Connection {
         Ok(Ok(json!({ "ok": true, "expiresAt": expires_at })))
     }
 
-    async fn join(&mut self, request: &Request) -> Answer {
+    async fn join(&mut self, request: &Request) -> AtOnce {
         let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
         let Some(asked) = room(request) else { return Ok(Err(NO_ROOM)) };
         let joined = member.join(asked, request.field("after")).await.map_err(Ending::lost)?;
@@ -110,7 +191,7 @@ impl Connection {
         Ok(Ok(payload))
     }
 
-    async fn leave(&mut self, request: &Request) -> Answer {
+    async fn leave(&mut self, request: &Request) -> AtOnce {
         let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
         let Some(asked) = room(request) else { return Ok(Err(NO_ROOM)) };
         let channel = match member.leave(asked).await.map_err(Ending::lost)? {
@@ -123,19 +204,19 @@ impl Connection {
     }
 
     /// Stored before it is answered, so that the device goes on from there wherever it comes back.
-    async fn acknowledge(&mut self, request: &Request) -> Answer {
+    async fn acknowledge(&mut self, request: &Request) -> AtOnce {
         let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
         let Some(cursor) = request.text("cursor") else { return Ok(Err(NO_CURSOR)) };
         let stored = member.acknowledge(cursor).await;
         Ok(stored.map(|()| json!({ "ok": true, "cursor": cursor })))
     }
 
-    async fn signal(&mut self, request: &Request) -> Answer {
+    async fn signal(&mut self, request: &Request) -> AtOnce {
         let Some(member) = &self.member else { return Err(Ending::protocol()) };
         Ok(signals::answer(&self.edge, member, &request.kind, &request.payload).await)
     }
 
-    async fn publish(&mut self, request: &Request) -> Answer {
+    async fn publish(&mut self, request: &Request) -> AtOnce {
         let Some(member) = &self.member else { return Ok(Err(FORBIDDEN)) };
         let published =
             publish::from_socket(&self.edge, &member.identity, &member.client_id, request);

@@ -15,6 +15,7 @@ use super::{Applications, Closing, Handshake, Options, Outbox, routes};
 use crate::edge::Edge;
 use crate::line::{GapReason, Step};
 use crate::member::{Lost, Member};
+use crate::queries;
 use crate::throttle::{Throttle, Verdict};
 use crate::wires::socketio::{self, Event, MAIN};
 
@@ -136,7 +137,7 @@ impl Platform {
 
     /// With a position that is not the session's own: it may have read on for what is held.
     pub(super) fn tell_gap_at(
-        &self,
+        &mut self,
         channels: &[Channel],
         reason: GapReason,
         cursor: &str,
@@ -146,6 +147,11 @@ impl Platform {
         let names: Vec<_> = channels.iter().map(Channel::as_str).collect();
         let gap = json!({ "channels": names, "reason": reason.name() });
         outbox.push(socketio::event(MAIN, "throughline:gap", &[gap], Some(cursor)));
+        if let Some(member) = &mut self.member
+            && reason != GapReason::Forbidden
+        {
+            queries::snapshots(&self.edge, member, channels, queries::THROUGHLINE_SNAPSHOT);
+        }
     }
 
     /// Collects what is due until there is something to write or nothing is left.
@@ -286,6 +292,9 @@ impl Handler for Platform {
             Box::pin(self.tick(outbox)).await?;
         }
         if drained && self.hold.is_none() {
+            if self.member.as_ref().is_some_and(|member| member.has_answers()) {
+                Box::pin(self.tell_answers(outbox)).await?;
+            }
             self.deliver(outbox)?;
             if is_due && outbox.is_empty() {
                 self.tell_position(outbox);

@@ -6,14 +6,15 @@ use serde_json::{Map, Value, json};
 
 use super::platform::{Platform, closing};
 use super::{Closing, Outbox};
+use crate::commands::Answer;
+use crate::commands::desk::{Answered, Asked, Then, To};
 use crate::edge::{FORBIDDEN, Refused};
 use crate::line::GapReason;
 use crate::member::Joined;
-use crate::publish;
-use crate::signals;
 use crate::throttle::Verdict;
 use crate::wires::socketio::{Event, MAIN};
 use crate::wires::websocket::Request;
+use crate::{publish, queries, signals, voice};
 
 const RATE_LIMITED: Refused = Refused::new(
     "rate_limited",
@@ -32,6 +33,9 @@ const NO_CURSOR: Refused =
 const NO_TOKEN: Refused =
     Refused::new("bad_payload", "Bring a token: the token, or {\"token\":\"…\"}.");
 
+/// A chunk of voice, which may be longer than other messages.
+const VOICE: &str = "voice:data";
+
 /// Rooms that the applications name by an id of their own.
 const ROOMS: [(&str, &str, &[&str]); 4] = [
     ("_to_call", "call", &["callSid", "sid", "id"]),
@@ -40,8 +44,10 @@ const ROOMS: [(&str, &str, &[&str]); 4] = [
     (":contact", "contact", &["contactId", "id"]),
 ];
 
-/// What a request comes to: the payload of its answer, or a refusal; or the connection ends.
-type Answer = Result<Result<Value, Refused>, Closing>;
+/// What a request comes to: its answer, or `None` for one that comes later; or the connection ends.
+type Reply = Result<Option<Answer>, Closing>;
+/// What a request that is answered at once comes to: the payload of its answer, or a refusal.
+type AtOnce = Result<Result<Value, Refused>, Closing>;
 
 /// What a client wants with a channel.
 enum Wish {
@@ -55,62 +61,132 @@ impl Platform {
         event: Event,
         outbox: &mut Outbox,
     ) -> Result<(), Closing> {
-        let (id, answer) = (event.id, self.admit(event, outbox).await?);
-        match (answer, id) {
-            (Ok(payload), Some(id)) => outbox.ack(MAIN, id, &[payload], &[]),
-            (Ok(_), None) => {}
-            (Err(refused), Some(id)) => {
-                let Refused { code, message } = refused;
-                let payload = json!({ "ok": false, "code": code, "message": message });
-                outbox.ack(MAIN, id, &[payload], &[]);
-            }
-            (Err(refused), None) => {
-                let payload = json!({ "message": refused.message, "code": refused.code });
-                self.emit("error", &payload, outbox);
-            }
+        let (to, name, catalogue) = (to(&event), event.name.clone(), self.edge.catalogue.clone());
+        if let Some(answer) = self.admit(event, outbox).await? {
+            let command = || catalogue.command(&name)?.failure.as_deref();
+            let failure = if name == VOICE { Some(voice::FAILURE) } else { command() };
+            self.answer_to(&to, failure, answer, outbox);
         }
         Ok(())
     }
 
-    async fn admit(&mut self, event: Event, outbox: &mut Outbox) -> Answer {
+    /// Whoever has no callback hears of failures alone, in the words that an application expects.
+    fn answer_to(&mut self, to: &To, failure: Option<&str>, answer: Answer, outbox: &mut Outbox) {
+        match to {
+            To::Callback(id) => outbox.ack(MAIN, *id, &[answer.into_payload()], &[]),
+            To::Event(name) if answer.is_ok() => {
+                self.emit(name, &answer.into_payload(), outbox);
+            }
+            To::Nobody | To::Reference(_) if answer.is_ok() => {}
+            To::Nobody | To::Event(_) | To::Reference(_) => {
+                let message = failure.unwrap_or_else(|| answer.message());
+                let payload = json!({ "message": message, "code": answer.code() });
+                self.emit("error", &payload, outbox);
+            }
+        }
+    }
+
+    /// Tells what has come of what was asked for.
+    pub(super) async fn tell_answers(&mut self, outbox: &mut Outbox) -> Result<(), Closing> {
+        let Some(member) = &mut self.member else { return Ok(()) };
+        let answers = member.answers().await.map_err(|lost| closing(&lost))?;
+        for Answered { asked: Asked { to, then, failure }, answer } in answers {
+            let answer = match then {
+                Then::Follow(channel) => self.followed(&channel, answer, outbox),
+                Then::Nothing | Then::Stay(_) | Then::Leave(_) => answer,
+            };
+            if let Some((name, calls)) = queries::snapshot_after_gap(&to, &answer) {
+                self.emit(name, &calls, outbox);
+            }
+            self.answer_to(&to, failure.as_deref(), answer, outbox);
+        }
+        Ok(())
+    }
+
+    /// What is going on now, before what follows of it.
+    fn followed(&mut self, channel: &Channel, answer: Answer, outbox: &mut Outbox) -> Answer {
+        let Some((name, value)) = queries::snapshot_of(channel, &answer) else {
+            return answer;
+        };
+        self.emit(name, &value, outbox);
+        Answer::done(json!({ "ok": true, "room": channel.as_str(), "recovered": true }))
+    }
+
+    async fn admit(&mut self, event: Event, outbox: &mut Outbox) -> Reply {
         match self.throttle.take() {
             Verdict::Accept => {}
-            Verdict::Refuse => return Ok(Err(RATE_LIMITED)),
+            Verdict::Refuse => return Ok(Some(RATE_LIMITED.into())),
             Verdict::End => return Err(Closing::ForcedServerClose),
         }
         // Authority is looked at with each request, not only when it was given.
         if let Some(member) = &mut self.member {
             member.check_identity().map_err(|lost| closing(&lost))?;
         }
-        if event.size > self.edge.limits.message_bytes && event.name != "voice:data" {
-            return Ok(Err(TOO_LARGE));
+        if event.name == VOICE {
+            return Ok(self.voice(event));
         }
-        self.answer(&event, outbox).await
+        if event.size > self.edge.limits.message_bytes {
+            return Ok(Some(TOO_LARGE.into()));
+        }
+        self.reply(event, outbox).await
     }
 
-    async fn answer(&mut self, event: &Event, outbox: &mut Outbox) -> Answer {
-        match &*event.name {
-            "ping" => Ok(Ok(self.pong(event, outbox))),
-            "ack" => self.acknowledge(event).await,
-            "token:refresh" => self.refresh(event, outbox).await,
-            "publish" => self.publish(event).await,
-            name if signals::NAMES.contains(&name) => self.signal(event).await,
-            name if publish::COMMANDS.contains(&name) => Ok(Err(publish::NOT_AVAILABLE)),
-            _ => match wish(event) {
+    async fn reply(&mut self, event: Event, outbox: &mut Outbox) -> Reply {
+        let at_once = match &*event.name {
+            "ping" => Ok(self.pong(&event, outbox)),
+            "ack" => self.acknowledge(&event).await?,
+            "token:refresh" => self.refresh(&event, outbox).await?,
+            "publish" => self.publish(&event).await?,
+            name if signals::NAMES.contains(&name) => self.signal(&event).await,
+            name if queries::NAMES.contains(&name) => return Ok(self.question(event)),
+            name if self.edge.catalogue.command(name).is_some() => {
+                return self.command(event).await;
+            }
+            _ => match wish(&event) {
                 Ok(Some(Wish::Join { channel, after })) => {
-                    self.join(&channel, after.as_deref(), outbox).await
+                    self.join(&channel, after.as_deref(), outbox).await?
                 }
-                Ok(Some(Wish::Leave(channel))) => self.leave(&channel).await,
-                Ok(None) => Ok(Err(UNKNOWN_EVENT)),
-                Err(refused) => Ok(Err(refused)),
+                Ok(Some(Wish::Leave(channel))) => self.leave(&channel).await?,
+                Ok(None) => Err(UNKNOWN_EVENT),
+                Err(refused) => Err(refused),
             },
-        }
+        };
+        Ok(Some(at_once.into()))
     }
 
-    async fn signal(&mut self, event: &Event) -> Answer {
-        let Some(member) = &self.member else { return Ok(Err(FORBIDDEN)) };
+    async fn signal(&mut self, event: &Event) -> Result<Value, Refused> {
+        let Some(member) = &self.member else { return Err(FORBIDDEN) };
         let payload = event.arguments.first().unwrap_or(&Value::Null);
-        Ok(signals::answer(&self.edge, member, &event.name, payload).await)
+        signals::answer(&self.edge, member, &event.name, payload).await
+    }
+
+    async fn command(&mut self, event: Event) -> Reply {
+        let Some(member) = &mut self.member else { return Ok(Some(FORBIDDEN.into())) };
+        let (to, name) = (to(&event), event.name);
+        let argument = event.arguments.into_iter().next();
+        member.command(&name, argument, to).await.map_err(|lost| closing(&lost))
+    }
+
+    fn question(&mut self, event: Event) -> Option<Answer> {
+        let Some(member) = &mut self.member else { return Some(FORBIDDEN.into()) };
+        let (to, name) = (to(&event), event.name);
+        let argument = event.arguments.into_iter().next().unwrap_or_default();
+        queries::ask(&self.edge, member, &name, argument, to)
+    }
+
+    /// A chunk of what is being said, as an attachment; it may come with the conversation it belongs to.
+    fn voice(&mut self, event: Event) -> Option<Answer> {
+        let Some(member) = &mut self.member else { return Some(FORBIDDEN.into()) };
+        let to = to(&event);
+        let conversation = object(&event)
+            .and_then(|fields| fields.get("conversationId"))
+            .or_else(|| event.arguments.get(1))
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        let Some(chunk) = event.attachments.into_iter().next() else {
+            return Some(voice::NOT_BINARY.into());
+        };
+        voice::hand_over(&self.edge, member, conversation, chunk, to)
     }
 
     fn pong(&mut self, event: &Event, outbox: &mut Outbox) -> Value {
@@ -122,7 +198,7 @@ impl Platform {
     }
 
     /// Stored before it is answered, so that the device goes on from there wherever it comes back.
-    async fn acknowledge(&mut self, event: &Event) -> Answer {
+    async fn acknowledge(&mut self, event: &Event) -> AtOnce {
         let Some(member) = &mut self.member else { return Ok(Err(FORBIDDEN)) };
         let Some(cursor) = text(event, &["cursor"]) else { return Ok(Err(NO_CURSOR)) };
         let stored = member.acknowledge(&cursor).await;
@@ -130,7 +206,7 @@ impl Platform {
     }
 
     /// A newer token of the same user keeps the connection open.
-    async fn refresh(&mut self, event: &Event, outbox: &mut Outbox) -> Answer {
+    async fn refresh(&mut self, event: &Event, outbox: &mut Outbox) -> AtOnce {
         let Some(member) = &mut self.member else { return Ok(Err(FORBIDDEN)) };
         let Some(token) = text(event, &["token"]) else { return Ok(Err(NO_TOKEN)) };
         let lost = match member.refresh(&token).await.map_err(|lost| closing(&lost))? {
@@ -145,7 +221,7 @@ impl Platform {
         Ok(Ok(json!({ "ok": true, "expiresAt": expires_at })))
     }
 
-    async fn publish(&mut self, event: &Event) -> Answer {
+    async fn publish(&mut self, event: &Event) -> AtOnce {
         let Some(member) = &self.member else { return Ok(Err(FORBIDDEN)) };
         let request = Request {
             kind: "publish".to_owned(),
@@ -156,7 +232,7 @@ impl Platform {
         Ok(publish::from_socket(&self.edge, identity, id, &request).await)
     }
 
-    async fn join(&mut self, channel: &str, after: Option<&str>, outbox: &mut Outbox) -> Answer {
+    async fn join(&mut self, channel: &str, after: Option<&str>, outbox: &mut Outbox) -> AtOnce {
         let Some(member) = &mut self.member else { return Ok(Err(FORBIDDEN)) };
         let joined = member.join(channel, after).await.map_err(|lost| closing(&lost))?;
         let Joined { channel, recovered, gap } = match joined {
@@ -170,19 +246,20 @@ impl Platform {
         Ok(Ok(payload))
     }
 
-    async fn leave(&mut self, channel: &str) -> Answer {
+    async fn leave(&mut self, channel: &str) -> AtOnce {
         let Some(member) = &mut self.member else { return Ok(Err(FORBIDDEN)) };
         let left = member.leave(channel).await.map_err(|lost| closing(&lost))?;
         Ok(left.map(|channel| json!({ "ok": true, "room": channel.as_str() })))
     }
 }
 
+fn to(event: &Event) -> To {
+    event.id.map_or(To::Nobody, To::Callback)
+}
+
 /// `None` for an event that is about no channel.
 fn wish(event: &Event) -> Result<Option<Wish>, Refused> {
     let name = &*event.name;
-    if name == "subscribe_to_calls" {
-        return Ok(Some(Wish::Join { channel: "calls".to_owned(), after: None }));
-    }
     let (is_join, what) = match (name.strip_prefix("subscribe"), name.strip_prefix("unsubscribe")) {
         (Some(what), _) => (true, what),
         (None, Some(what)) => (false, what),
@@ -257,7 +334,6 @@ mod tests {
         check("subscribe", json!({ "channel": "calls", "after": "c" }), "join calls c");
         check("subscribe", json!(null), "bad_payload");
         check("unsubscribe", json!({ "channel": "calls" }), "leave calls");
-        check("subscribe_to_calls", json!(null), "join calls");
         check("subscribe_to_call", json!("CA42"), "join call:CA42");
         check("subscribe_to_call", json!({ "callSid": "CA42" }), "join call:CA42");
         check("unsubscribe_from_call", json!("CA42"), "leave call:CA42");

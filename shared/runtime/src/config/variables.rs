@@ -101,6 +101,7 @@ variables! {
     MAX_MESSAGE_BYTES: Fallback::Is("65536"), false, "The longest message of a client.";
     MAX_CHANNELS: Fallback::Is("200"), false, "Channels that a connection may be in.";
     MESSAGES_PER_SECOND: Fallback::Is("50"), false, "Messages that a connection may send, with bursts of twice as many.";
+    DECISION_WAIT_MS: Fallback::Is("2000"), false, "How long a command's answer waits for the decision; after that it says that the command is stored and will be decided.";
     INGEST_IN_FLIGHT: Fallback::Is("2048"), false, "Requests of ingest that wait for the log at one time; more are answered 503.";
     IDEMPOTENCY_MEMORY_BYTES: Fallback::Is("268435456"), false, "Memory for recognising repeats over 72 hours, 9 bytes per event; when it is full the oldest are forgotten.";
     SHUTDOWN_GRACE_MS: Fallback::Is("10000"), false, "How long work in flight may take to finish on stop.";

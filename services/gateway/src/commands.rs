@@ -1,0 +1,110 @@
+//! Commands on their way to whoever decides them: authorised and valid, stored, and answered with the decision.
+//!
+//! Nothing is decided here. What is stored is decided for certain, once, whatever becomes of the caller or of this
+//! process; what is not stored is refused in clear words. It knows no wire.
+
+use domain::catalogue::{CommandRefusal, CommandType, Wish};
+use domain::{Command, Identity};
+use runtime::event_log::{Append, AppendError};
+use runtime::{clock, ids};
+use serde_json::Value;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::edge::{Refused, Shared};
+
+mod answer;
+pub(crate) mod desk;
+pub(crate) mod http;
+mod replies;
+
+pub(crate) use answer::Answer;
+pub(crate) use replies::Replies;
+
+/// The field of a client's argument that makes repeats of its command one; answers have it too.
+pub(crate) const COMMAND_ID: &str = "commandId";
+
+pub(crate) const UNKNOWN_COMMAND: Refused = Refused::new(
+    "unknown_type",
+    "No command of this type is in the catalogue; see docs/EVENTS.md.",
+);
+const NOT_ALLOWED: Refused = Refused::new(
+    "not_allowed",
+    "Your token may not send this command; ask for one whose role or `publish` claim allows it.",
+);
+const NO_CONVERSATION: Refused = Refused::new(
+    "no_conversation",
+    "No conversation is open on this connection; start one, or name it by conversationId.",
+);
+const BAD_ID: Refused =
+    Refused::new("bad_id", "An id of your own has 1 to 128 bytes and no control characters.");
+const BUSY: Refused = Refused::new(
+    "unavailable",
+    "Too many commands wait for their decision; try again in a moment.",
+);
+const TOO_LARGE: Refused =
+    Refused::new("too_large", "The message is longer than allowed; send less at once.");
+
+/// A caller's wish as a command, or the answer that it cannot be one.
+pub(crate) fn prepare(
+    kind: &CommandType,
+    identity: &Identity,
+    asked: Asked<'_>,
+) -> Result<Command, Answer> {
+    let Asked { mut argument, id, connection, conversation } = asked;
+    // An id that stands in the argument is about the command, not a part of it.
+    let own = argument.as_mut().and_then(Value::as_object_mut).and_then(|o| o.remove(COMMAND_ID));
+    let own = match own {
+        Some(Value::String(id)) => Some(id),
+        Some(_) => return Err(BAD_ID.into()),
+        None => None,
+    };
+    let id = id.or(own);
+    let fallback = ids::ordered();
+    let now = clock::now();
+    let wish = Wish { argument, id, fallback, connection, conversation, now };
+    kind.command(identity, wish).map_err(|refusal| match refusal {
+        CommandRefusal::NotAllowed => NOT_ALLOWED.into(),
+        CommandRefusal::NoConversation => NO_CONVERSATION.into(),
+        CommandRefusal::BadId => BAD_ID.into(),
+        CommandRefusal::Invalid(violation) => Answer::invalid(&violation),
+    })
+}
+
+/// What a caller brings.
+#[derive(Default)]
+pub(crate) struct Asked<'a> {
+    pub(crate) argument: Option<Value>,
+    /// Its own id for what it wants done.
+    pub(crate) id: Option<String>,
+    pub(crate) connection: Option<&'a str>,
+    /// The latest conversation that is open on its connection.
+    pub(crate) conversation: Option<&'a str>,
+}
+
+/// Stores a command and waits a while for its decision.
+pub(crate) async fn decide(edge: &Shared, mut command: Command) -> Answer {
+    let Some(waiting) = edge.replies.wait() else { return Answer::from(BUSY).of(&command.id) };
+    command.reply = Some(waiting.subject().to_owned());
+    let Ok(subject) = command.subject() else { return Answer::from(BAD_ID).of(&command.id) };
+    let append = Append {
+        subject,
+        // Every attempt is a message of its own: what makes two of them one is the command's id, for whoever decides.
+        message_id: format!("{}:command:{}", command.tenant, ids::ordered()),
+        headers: command.headers(),
+        payload: command.payload(),
+        expect: None,
+    };
+    if let Err(error) = edge.nats.event_log().append(append).await {
+        debug!(error = %runtime::telemetry::chain(&error), kind = command.kind, "a command");
+        let refused = match error {
+            AppendError::TooLarge => TOO_LARGE,
+            _ => crate::edge::UNAVAILABLE,
+        };
+        return Answer::from(refused).of(&command.id);
+    }
+    match timeout(edge.limits.decision, waiting.reply()).await {
+        Ok(Some(reply)) => Answer::decided(&reply, &command.id),
+        Ok(None) | Err(_) => Answer::pending(&command.id),
+    }
+}

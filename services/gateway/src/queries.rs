@@ -1,0 +1,211 @@
+//! What a client may ask over a socket: pages of history, views, metrics, the calls that are going on.
+//! Each is answered beside the connection, which goes on delivering meanwhile. Who may see what is decided where
+//! the same is asked over HTTP.
+
+use std::sync::Arc;
+
+use domain::catalogue::Snapshot;
+use domain::{Channel, Identity};
+use futures_util::FutureExt as _;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::commands::Answer;
+use crate::commands::desk::{Then, To};
+use crate::edge::{Edge, Refused, Shared};
+use crate::history;
+use crate::member::Member;
+use crate::views::{self, Viewed, Wanted};
+
+const HISTORY: &str = "history";
+const VIEW: &str = "view";
+const METRICS: &str = "metrics:get";
+const CALLS: &str = "subscribe_to_calls";
+
+/// The requests that are served here.
+pub(crate) const NAMES: [&str; 4] = [HISTORY, VIEW, METRICS, CALLS];
+
+/// What follows a gap, by the name it has on a WebSocket and with Socket.IO.
+pub(crate) const SNAPSHOT: &str = "snapshot";
+pub(crate) const THROUGHLINE_SNAPSHOT: &str = "throughline:snapshot";
+
+/// The event that answers [`CALLS`], and the channel that goes on behind it.
+const ACTIVE_CALLS: &str = "active_calls";
+const CALLS_CHANNEL: &str = "calls";
+/// The most calls of one answer.
+const MOST_CALLS: usize = 1_000;
+/// The most channels that a snapshot follows one gap for; of the rest a client asks for the view itself.
+const SNAPSHOTS: usize = 16;
+
+const BAD_QUESTION: Refused =
+    Refused::new("bad_query", "The question is not understood; see docs/PROTOCOL.md.");
+
+/// Takes one of [`NAMES`]; `Some` is its answer already.
+pub(crate) fn ask(
+    edge: &Edge,
+    member: &mut Member,
+    name: &str,
+    argument: Value,
+    to: To,
+) -> Option<Answer> {
+    let (edge, identity) = (edge.clone(), member.identity.clone());
+    match name {
+        HISTORY => {
+            let work = async move { answer(page(&edge, &identity, argument).await) };
+            member.question(named(to, HISTORY), Then::Nothing, work.boxed())
+        }
+        VIEW => {
+            let work = async move { answer(view(&edge, &identity, argument).await) };
+            member.question(named(to, VIEW), Then::Nothing, work.boxed())
+        }
+        METRICS => {
+            let work = async move { answer(metrics(&edge, &identity, argument).await) };
+            member.question(named(to, "metrics"), Then::Nothing, work.boxed())
+        }
+        _ => {
+            let channel = match edge.authorise(&identity, CALLS_CHANNEL) {
+                Ok(channel) => channel,
+                Err(refused) => return Some(refused.into()),
+            };
+            let work = async move { answer(calls(&edge, &identity).await) };
+            member.question(to, Then::Follow(channel), work.boxed())
+        }
+    }
+}
+
+/// Whoever waits by no id gets the answer as an event.
+fn named(to: To, name: &'static str) -> To {
+    if to == To::Nobody { To::Event(name) } else { to }
+}
+
+fn answer(found: Result<Value, Answer>) -> Answer {
+    found.map_or_else(|refused| refused, Answer::done)
+}
+
+fn parse<T: DeserializeOwned>(argument: Value) -> Result<T, Answer> {
+    serde_json::from_value(argument).map_err(|error| {
+        Answer::refused(BAD_QUESTION.code, &format!("The question is not understood: {error}."))
+    })
+}
+
+async fn page(edge: &Shared, identity: &Identity, argument: Value) -> Result<Value, Answer> {
+    let argument = match argument {
+        Value::String(channel) => json!({ "channel": channel }),
+        argument => argument,
+    };
+    let asked: history::Asked = parse(argument)?;
+    let page = Box::pin(history::page_of(edge, identity, &asked)).await;
+    let page = page.map_err(|problem| Answer::from_problem(&problem))?;
+    let mut page: Value = serde_json::from_str(&page).map_err(|_| Answer::from(BAD_QUESTION))?;
+    page["ok"] = true.into();
+    Ok(page)
+}
+
+#[derive(Deserialize)]
+struct AskedView {
+    view: String,
+    key: Option<String>,
+    #[serde(flatten)]
+    wanted: Wanted,
+}
+
+async fn view(edge: &Shared, identity: &Identity, argument: Value) -> Result<Value, Answer> {
+    let argument = match argument {
+        Value::String(view) => json!({ "view": view }),
+        argument => argument,
+    };
+    let AskedView { view, key, wanted } = parse(argument)?;
+    let viewed = views::fetch(edge, identity, &view, key.as_deref(), &wanted).await?;
+    said(edge, identity, viewed)
+}
+
+#[derive(Deserialize)]
+struct AskedMetrics {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(rename = "startDate")]
+    since: Option<String>,
+}
+
+async fn metrics(edge: &Shared, identity: &Identity, argument: Value) -> Result<Value, Answer> {
+    let argument = if argument.is_null() { json!({}) } else { argument };
+    let AskedMetrics { kind, since } = parse(argument)?;
+    let wanted = Wanted { since, ..Wanted::default() };
+    let viewed = views::fetch(edge, identity, "metrics", kind.as_deref(), &wanted).await?;
+    let mut said = said(edge, identity, viewed)?;
+    said["type"] = kind.into();
+    said["metrics"] = said["value"].take();
+    if let Some(fields) = said.as_object_mut() {
+        fields.remove("value");
+    }
+    Ok(said)
+}
+
+async fn calls(edge: &Shared, identity: &Identity) -> Result<Value, Answer> {
+    let wanted = Wanted { limit: Some(MOST_CALLS), ..Wanted::default() };
+    let viewed = views::fetch(edge, identity, "active-calls", None, &wanted).await?;
+    said(edge, identity, viewed)
+}
+
+fn said(edge: &Shared, identity: &Identity, viewed: Viewed) -> Result<Value, Answer> {
+    let Viewed { value, cursor, after, total } = viewed;
+    let value: Value = serde_json::from_str(value.get()).map_err(|_| Answer::from(BAD_QUESTION))?;
+    let cursor = edge.hub.keys.encode(&identity.tenant, &cursor);
+    let mut said = json!({ "ok": true, "value": value, "cursor": cursor });
+    if let Some(after) = after {
+        said["after"] = after.into();
+    }
+    if let Some(total) = total {
+        said["total"] = total.into();
+    }
+    Ok(said)
+}
+
+/// The same for what follows a gap.
+pub(crate) fn snapshot_after_gap(to: &To, answer: &Answer) -> Option<(&'static str, Value)> {
+    let is_snapshot = matches!(to, To::Event(SNAPSHOT | THROUGHLINE_SNAPSHOT));
+    let channel = Channel::parse(answer.text("channel")?).ok()?;
+    if is_snapshot { snapshot_of(&channel, answer) } else { None }
+}
+
+/// What a channel's followers are given before what follows: the event and the list in it.
+pub(crate) fn snapshot_of(channel: &Channel, answer: &Answer) -> Option<(&'static str, Value)> {
+    let value = answer.field("value").filter(|_| answer.is_ok())?;
+    (channel.as_str() == CALLS_CHANNEL).then(|| (ACTIVE_CALLS, value.clone()))
+}
+
+/// After a gap: asks for what the catalogue names as the snapshots of the channels.
+pub(crate) fn snapshots(
+    edge: &Edge,
+    member: &mut Member,
+    channels: &[Channel],
+    name: &'static str,
+) {
+    let wanted = channels.iter().filter(|channel| edge.catalogue.snapshot_of(channel).is_some());
+    for channel in wanted.take(SNAPSHOTS) {
+        let (edge, identity) = (edge.clone(), member.identity.clone());
+        let of = channel.clone();
+        let work = async move { answer(snapshot(&edge, &identity, &of).await) };
+        // Where there is no room for it the client still knows of the gap and can ask.
+        let _full = member.question(To::Event(name), Then::Nothing, work.boxed());
+    }
+}
+
+async fn snapshot(
+    edge: &Arc<Shared>,
+    identity: &Identity,
+    channel: &Channel,
+) -> Result<Value, Answer> {
+    let Some(Snapshot { view, key }) = edge.catalogue.snapshot_of(channel) else {
+        return Err(BAD_QUESTION.into());
+    };
+    let viewed = views::fetch(edge, identity, view, key, &Wanted::default()).await?;
+    let mut said = said(edge, identity, viewed)?;
+    said["channel"] = channel.as_str().into();
+    said["view"] = view.into();
+    if let Some(key) = key {
+        said["key"] = key.into();
+    }
+    Ok(said)
+}
