@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::{GetErrorKind, ObjectStore};
+use async_nats::jetstream::object_store::{GetErrorKind, ObjectMetadata, ObjectStore};
+use futures_util::TryStreamExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
@@ -15,6 +16,14 @@ const OPEN_WITHIN: Duration = Duration::from_secs(5);
 pub struct Objects {
     store: ObjectStore,
     deadline: Duration,
+}
+
+/// An object without its content.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    pub name: String,
+    /// What was said about it when it was put.
+    pub description: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +58,34 @@ impl Objects {
         within(self.deadline, self.store.put(name, data)).await.map(|info| info.size)
     }
 
+    /// The same with a few words that [`Objects::list`] tells.
+    pub async fn put_described(
+        &self,
+        name: &str,
+        description: String,
+        data: &mut (impl AsyncRead + Unpin),
+    ) -> Result<usize, ObjectError> {
+        let metadata = ObjectMetadata {
+            name: name.to_owned(),
+            description: Some(description),
+            ..ObjectMetadata::default()
+        };
+        within(self.deadline, self.store.put(metadata, data)).await.map(|info| info.size)
+    }
+
+    /// What there is.
+    pub async fn list(&self) -> Result<Vec<Listed>, ObjectError> {
+        let read = async {
+            let list = self.store.list().await.map_err(|error| failed(error.into()))?;
+            let listed = list.map_ok(|info| Listed {
+                name: info.name,
+                description: info.description.unwrap_or_default(),
+            });
+            listed.try_collect().await.map_err(|error| failed(error.into()))
+        };
+        timeout(self.deadline, read).await.map_err(|_| ObjectError::Timeout)?
+    }
+
     /// The whole object, its digest verified.
     pub async fn get(&self, name: &str, at_most: usize) -> Result<Vec<u8>, ObjectError> {
         let read = async {
@@ -70,6 +107,10 @@ impl Objects {
     pub async fn delete(&self, name: &str) -> Result<(), ObjectError> {
         within(self.deadline, self.store.delete(name)).await
     }
+}
+
+fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> ObjectError {
+    ObjectError::Failed(error)
 }
 
 async fn within<T, E>(

@@ -61,7 +61,7 @@ const BUILTIN: &[(Folder, &str, &str)] = files! {
     Streams "streams": "calls", "messages", "crisis", "conversations", "activity", "inbox", "commands",
         "timers", "quarantine";
     Buckets "buckets": "cursors", "sessions", "revocations", "replay", "platform";
-    Objects "objects": "media", "channel-index";
+    Objects "objects": "media", "channel-index", "views";
     Consumers "consumers": "inbox-ingest", "commands-ingest", "commands-ingest-crisis",
         "commands-ingest-receipts", "timers-ingest", "crisis-ingest-escalation", "crisis-ingest-paging",
         "calls-ingest-effects", "conversations-ai-screen", "conversations-ai-answer",
