@@ -14,6 +14,7 @@ pub mod escalation;
 pub mod identity;
 pub mod owned_id;
 pub mod position;
+pub mod protection;
 pub mod providers;
 pub mod replay;
 pub mod safety;

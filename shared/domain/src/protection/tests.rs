@@ -1,0 +1,99 @@
+use proptest::prelude::*;
+use serde_json::{Map, json};
+
+use super::*;
+
+fn person(tenant: &str, id: &str) -> Subject {
+    Subject::new(&Tenant::parse(tenant).unwrap(), &Token::parse("user").unwrap(), id)
+}
+
+fn key() -> DataKey {
+    DataKey::new([7; 32])
+}
+
+fn messages() -> Protection {
+    Protection {
+        kind: Token::parse("user").unwrap(),
+        id_field: "userId".into(),
+        fields: vec!["message".into(), "signals".into()],
+        always: true,
+    }
+}
+
+fn data() -> Map<String, Value> {
+    json!({ "userId": "7", "message": "I slept \"well\".", "signals": ["x"], "n": 1 })
+        .as_object()
+        .unwrap()
+        .clone()
+}
+
+#[test]
+fn protected_fields_are_sealed_and_the_others_stay() {
+    let (mut sealed, person) = (data(), person("acme", "7"));
+    seal_fields(&mut sealed, &messages(), &person, &key(), || [1; 12]);
+    assert_eq!((&sealed["userId"], &sealed["n"]), (&json!("7"), &json!(1)));
+    let text = Value::Object(sealed.clone()).to_string();
+    assert!(!text.contains("slept"), "{text}");
+    assert_eq!(messages().clear(&sealed).count(), 0);
+
+    let opened =
+        open_json(text.as_bytes(), &person.tenant, |subject| (*subject == person).then(key));
+    assert_eq!(serde_json::from_slice::<Value>(&opened).unwrap(), Value::Object(data()));
+}
+
+#[test]
+fn without_its_key_a_field_is_a_tombstone() {
+    let (mut sealed, person) = (data(), person("acme", "7"));
+    seal_fields(&mut sealed, &messages(), &person, &key(), || [1; 12]);
+    let text = Value::Object(sealed).to_string();
+    let opened = open_json(text.as_bytes(), &person.tenant, |_| None);
+    let opened: Value = serde_json::from_slice(&opened).unwrap();
+    assert_eq!((&opened["message"], &opened["n"]), (&json!(ERASED), &json!(1)));
+}
+
+#[test]
+fn a_sealed_text_belongs_to_one_person_of_one_tenant() {
+    let mine = person("acme", "7");
+    let sealed = seal(&key(), &mine, &json!("secret"), [1; 12]);
+    assert_eq!(subject_of(&mine.tenant, &sealed).unwrap(), mine);
+    assert_eq!(open(&key(), &mine, &sealed).unwrap(), json!("secret"));
+    for other in [person("acme", "8"), person("other", "7")] {
+        assert_eq!(open(&key(), &other, &sealed), Err(Locked::Broken));
+    }
+    assert_eq!(open(&DataKey::new([8; 32]), &mine, &sealed), Err(Locked::Broken));
+}
+
+#[test]
+fn a_key_is_wrapped_for_its_person_and_survives_the_rotation_of_the_platforms_key() {
+    let (old, person) = (WrappingKeys::new(b"old", None), person("acme", "7"));
+    let wrapped = old.wrap(&person, &key(), [2; 12]);
+    let rotated = WrappingKeys::new(b"new", Some(b"old"));
+    assert_eq!(rotated.unwrap(&person, &wrapped).unwrap(), key());
+    assert!(WrappingKeys::new(b"new", None).unwrap(&person, &wrapped).is_err());
+    assert!(rotated.unwrap(&self::person("other", "7"), &wrapped).is_err());
+    assert_eq!(Subject::of_key_name(&person.key_name()).unwrap(), person);
+}
+
+#[test]
+fn json_without_anything_sealed_is_left_as_it_is() {
+    let json = br#"{"message":"tl1 is no mark"}"#;
+    let opened = open_json(json, &person("acme", "7").tenant, |_| None);
+    assert!(matches!(opened, std::borrow::Cow::Borrowed(_)));
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_sealed_opens_again(text in "\\PC{0,60}", id in "\\PC{1,80}", once: [u8; 12]) {
+        let person = person("acme", &id);
+        let sealed = seal(&key(), &person, &json!(text), once);
+        prop_assert_eq!(subject_of(&person.tenant, &sealed).unwrap(), person.clone());
+        prop_assert_eq!(open(&key(), &person, &sealed).unwrap(), json!(text));
+    }
+
+    #[test]
+    fn any_text_that_only_looks_sealed_is_told_as_unreadable(rest in "\\PC{0,60}") {
+        let text = json!({ "message": format!("{MARK}{rest}") }).to_string();
+        let opened = open_json(text.as_bytes(), &person("acme", "7").tenant, |_| Some(key()));
+        prop_assert!(serde_json::from_slice::<Value>(&opened).is_ok());
+    }
+}
