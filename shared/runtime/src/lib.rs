@@ -29,3 +29,4 @@ pub mod test_support;
 pub use log_message::LogMessage;
 pub mod http_client;
 pub mod tls;
+pub mod vault;

@@ -60,7 +60,7 @@ macro_rules! files {
 const BUILTIN: &[(Folder, &str, &str)] = files! {
     Streams "streams": "calls", "messages", "crisis", "conversations", "activity", "inbox", "commands",
         "timers", "quarantine";
-    Buckets "buckets": "cursors", "sessions", "revocations", "replay", "platform";
+    Buckets "buckets": "cursors", "sessions", "revocations", "replay", "platform", "keys";
     Objects "objects": "media", "channel-index", "views";
     Consumers "consumers": "inbox-ingest", "commands-ingest", "commands-ingest-crisis",
         "commands-ingest-receipts", "timers-ingest", "crisis-ingest-escalation", "crisis-ingest-paging",

@@ -15,3 +15,4 @@ mod nats_services;
 mod nats_work;
 mod reload;
 mod schedules;
+mod vault;
