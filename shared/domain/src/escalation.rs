@@ -115,6 +115,13 @@ impl Chain {
         &self.tiers[place as usize]
     }
 
+    /// Where the tier that a step called is paged; tiers may have been put elsewhere since.
+    pub fn webhook_of(&self, step: u64, name: &str) -> Option<&Webhook> {
+        let called = Some(self.tier(step)).filter(|tier| tier.name == name);
+        let tier = called.or_else(|| self.tiers.iter().find(|tier| tier.name == name))?;
+        tier.webhook.as_ref()
+    }
+
     /// `None` for what waits in a queue without a clock.
     pub fn acknowledge_within(&self, severity: Severity) -> Option<Duration> {
         let seconds = match severity {

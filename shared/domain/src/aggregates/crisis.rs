@@ -26,6 +26,8 @@ mod tests;
 pub const CLOCK: &str = "escalation";
 pub const ESCALATE: &str = "crisis.escalate";
 pub const REOPEN: &str = "crisis.reopen";
+/// The most channels of one event besides the admins'; an event that has too many would reach nobody.
+const MAX_CALLED: usize = 240;
 
 #[derive(Debug)]
 pub struct Crisis;
@@ -90,7 +92,7 @@ impl Alert {
                 .with("conversationId", self.conversation.as_deref());
         draft.data.extend(fields(data));
         let people = self.called.iter().chain(&self.owner);
-        draft.channels = people.filter_map(|user| user_channel(user)).collect();
+        draft.channels = people.filter_map(|user| user_channel(user)).take(MAX_CALLED).collect();
         if self.agents_called {
             draft.channels.extend(Channel::parse("team").ok());
         }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use toml::{Table, Value};
 
 use super::{Called, Chain, Chains, Tier, Webhook, Within};
+use crate::channel::Channel;
 use crate::signatures::standard_webhooks::Key;
 use crate::token::Tenant;
 
@@ -190,7 +191,9 @@ impl Entry<'_> {
             }),
             (false, Some(users)) => {
                 let users = users.try_into::<Vec<String>>().ok().filter(|users| {
-                    let fits = |user: &String| (1..=160).contains(&user.len());
+                    let fits = |user: &String| {
+                        (1..=160).contains(&user.len()) && Channel::with_id("user", user).is_ok()
+                    };
                     (1..=MAX_USERS).contains(&users.len()) && users.iter().all(fits)
                 });
                 if users.is_none() {
@@ -232,7 +235,8 @@ impl Entry<'_> {
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         let host = rest.map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
         let fits = host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '#']));
-        if !fits || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        let is_plain = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}".contains(c);
+        if !fits || !url.chars().all(is_plain) {
             self.mistake("url", "is not an http or https address");
             return None;
         }

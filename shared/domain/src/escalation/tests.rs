@@ -190,6 +190,20 @@ fn a_timer_survives_its_way_through_the_log() {
     assert!(Timer::parse(b"{}").is_err());
 }
 
+#[test]
+fn what_a_timer_brings_about_has_an_id_of_its_own_and_of_one_length() {
+    let step = |id: &str, step| Timer {
+        id: id.into(),
+        alert_id: "c-9-1".into(),
+        due: at(0),
+        what: Due::Escalation { step },
+    };
+    let first = step("e-1", 2).event_id();
+    assert_eq!(first, step("e-1", 2).event_id());
+    let next = step(&first, 3).event_id();
+    assert!(first != "e-1" && next != first && next.len() == first.len());
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in ".{0,200}") {

@@ -1,6 +1,9 @@
 //! A clock as it waits in the log: where it is set, where it runs out, what it says.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::Due;
@@ -34,6 +37,17 @@ struct Kept {
 }
 
 impl Timer {
+    /// The id of the event that it brings about: the same however often it runs out, and of one length however long
+    /// the chain goes on.
+    pub fn event_id(&self) -> String {
+        let what = match self.what {
+            Due::Escalation { step } => format!("step {step}"),
+            Due::Reopening { round } => format!("round {round}"),
+        };
+        let digest = Sha256::digest(format!("{} {what}", self.id));
+        format!("k{}", URL_SAFE_NO_PAD.encode(&digest[..15]))
+    }
+
     /// The entity whose events it is about.
     pub fn entity(&self) -> &str {
         entity_of(&self.alert_id)

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Alert, CLOCK, State, number, user_channel};
+use super::{Alert, CLOCK, MAX_CALLED, State, number, user_channel};
 use crate::aggregate::{Decision, Rejection, fields};
 use crate::aggregates::rules::{required, text};
 use crate::channel::Channel;
@@ -149,11 +149,15 @@ pub(super) fn escalate(alert: &Alert, command: &Command) -> Result<Decision, Rej
     for name in ["users", "role", "pageId"] {
         draft = draft.with(name, command.data.get(name).cloned());
     }
+    // Who is called now comes first, should there be too many.
     let users = command.data.get("users").and_then(Value::as_array).into_iter().flatten();
-    draft.channels.extend(users.filter_map(|user| user_channel(user.as_str()?)));
+    let mut channels: Vec<_> = users.filter_map(|user| user_channel(user.as_str()?)).collect();
     if command.field("role") == Some(Role::Agent.name()) {
-        draft.channels.extend(Channel::parse("team").ok());
+        channels.extend(Channel::parse("team").ok());
     }
+    channels.append(&mut draft.channels);
+    channels.truncate(MAX_CALLED);
+    draft.channels = channels;
     Ok(Decision::Recorded(draft))
 }
 
