@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::command_type::{ACTOR, CommandType};
-use super::entry::{roles, tokens};
+use super::entry::{protection, protection_problems, roles, tokens};
+use super::file::ProtectEntry;
 use super::schema::{NamedTypes, Schema};
 use super::template::{Hole, Template};
 
@@ -34,6 +35,8 @@ pub(super) struct CommandEntry {
     bare: Option<String>,
     /// What an application hears that listens for failures only.
     failure: Option<String>,
+    /// What is personal in it, and whose; the person `{actor}` is who sends it.
+    protect: Option<ProtectEntry>,
     /// Data as it is stored, with what the platform fills in.
     example: Value,
     schema: Value,
@@ -51,6 +54,7 @@ pub(super) fn command_type(
     let roles = roles(&entry.roles).map_err(|e| keep(format!("roles: {e}"))).ok();
     let schema =
         Schema::of_event(&entry.schema, types).map_err(|e| keep(format!("schema: {e}"))).ok();
+    let protection = entry.protect.map(protection).transpose().map_err(|e| keep(e)).ok().flatten();
     let (true, Some(entity), Some(roles), Some(schema)) = (named, entity, roles, schema) else {
         return Err(problems);
     };
@@ -67,6 +71,7 @@ pub(super) fn command_type(
         conversation: entry.conversation,
         id_field: entry.id_field,
         example: entry.example,
+        protection,
         entity,
         numbered: entry.numbered,
         schema,
@@ -95,6 +100,9 @@ fn data_problems(command: &CommandType) -> Vec<String> {
         if !command.schema.has_property(field) {
             problems.push(format!("{field} is no property of the schema"));
         }
+    }
+    if let Some(protection) = &command.protection {
+        problems.extend(protection_problems(protection, &command.schema));
     }
     if let Err(violation) = command.schema.validate(&command.example) {
         problems.push(format!("example{}: {}", violation.pointer, violation.reason));

@@ -9,6 +9,7 @@ use super::template::Template;
 use crate::command::{Actor, Command, MAX_ID};
 use crate::identity::{Identity, Role};
 use crate::owned_id;
+use crate::protection::{Protection, Subject};
 
 /// Stands for whoever sends the command in its entity's template.
 pub(super) const ACTOR: &str = "actor";
@@ -31,6 +32,8 @@ pub struct CommandType {
     pub conversation: Option<String>,
     /// Data that is valid; the documents show it.
     pub example: Value,
+    /// What is personal in its data; the id [`ACTOR`] is who sends it.
+    pub protection: Option<Protection>,
     /// The field that is the command's id when it is absent.
     pub(super) id_field: Option<String>,
     pub(super) entity: Template,
@@ -78,6 +81,17 @@ impl CommandType {
     /// The entity template, as declared.
     pub fn entity_template(&self) -> &str {
         self.entity.text()
+    }
+
+    /// Whose key seals what is personal in a command.
+    pub fn protected(&self, command: &Command) -> Option<(&Protection, Subject)> {
+        let protection = self.protection.as_ref()?;
+        let subject = if protection.id_field == ACTOR {
+            Subject::new(&command.tenant, &protection.kind, &command.actor.user)
+        } else {
+            protection.subject(&command.tenant, &command.data)?
+        };
+        Some((protection, subject))
     }
 
     /// By its role, or by the globs of its `publish` claim on the command's name or one of those that clients use.

@@ -2,12 +2,13 @@
 
 use super::channel_rule::{ChannelRule, SnapshotRule};
 use super::event_type::{Delivery, EventType, WireForm, WireNames};
-use super::file::{ChannelEntry, EventEntry};
+use super::file::{ChannelEntry, EventEntry, ProtectEntry};
 use super::loader::is_ephemeral_category;
 use super::schema::{NamedTypes, Schema};
 use super::template::{Hole, Template};
 use crate::channel::Channel;
 use crate::identity::Role;
+use crate::protection::Protection;
 use crate::stream::StreamId;
 use crate::token::Token;
 
@@ -76,6 +77,7 @@ pub(super) fn event_type(
     let publishers = roles(&entry.publishers).map_err(|e| keep(format!("publishers: {e}"))).ok();
     let schema =
         Schema::of_event(&entry.schema, types).map_err(|e| keep(format!("schema: {e}"))).ok();
+    let protection = entry.protect.map(protection).transpose().map_err(|e| keep(e)).ok().flatten();
     let (Some((category, token)), Some(entity), Some(publishers), Some(schema)) =
         (tokens, entity, publishers, schema)
     else {
@@ -101,10 +103,27 @@ pub(super) fn event_type(
         entity,
         channels,
         id_field: entry.id_field,
+        protection,
         schema,
     };
     problems.extend(data_problems(&event));
     if problems.is_empty() { Ok(event) } else { Err(problems) }
+}
+
+pub(super) fn protection(entry: ProtectEntry) -> Result<Protection, String> {
+    let kind = Token::parse(&entry.person).map_err(|error| format!("protect.person: {error}"))?;
+    let ProtectEntry { id, fields, always, .. } = entry;
+    if fields.is_empty() {
+        return Err("protect: names no fields".to_owned());
+    }
+    Ok(Protection { kind, id_field: id, fields, always })
+}
+
+/// Where a schema has no such field, or one that cannot hold a sealed text.
+pub(super) fn protection_problems(protection: &Protection, schema: &Schema) -> Vec<String> {
+    let unknown = |path: &&String| !schema.has_text(path);
+    let told = |path: &String| format!("protect: {path} is no text of the schema");
+    protection.fields.iter().filter(unknown).map(told).collect()
 }
 
 fn stream_of(category: &str, delivery: Delivery, problems: &mut Vec<String>) -> Option<StreamId> {
@@ -164,6 +183,9 @@ fn data_problems(event: &EventType) -> Vec<String> {
         if !event.schema.has_property(field) {
             problems.push(format!("{field} is no property of the schema"));
         }
+    }
+    if let Some(protection) = &event.protection {
+        problems.extend(protection_problems(protection, &event.schema));
     }
     if let Err(violation) = event.schema.validate(&event.example) {
         problems.push(format!("example{}: {}", violation.pointer, violation.reason));

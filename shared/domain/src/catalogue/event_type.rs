@@ -6,6 +6,7 @@ use super::schema::{Schema, Violation};
 use super::template::Template;
 use crate::channel::Channel;
 use crate::identity::Role;
+use crate::protection::Protection;
 use crate::stream::StreamId;
 use crate::token::Token;
 
@@ -86,6 +87,8 @@ pub struct EventType {
     pub(super) token: Token,
     pub(super) entity: Template,
     pub(super) channels: Vec<Template>,
+    /// What is personal in its data.
+    pub protection: Option<Protection>,
     pub(super) id_field: Option<String>,
     pub(super) schema: Schema,
 }

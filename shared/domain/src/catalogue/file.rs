@@ -51,9 +51,25 @@ pub(super) struct EventEntry {
     pub(super) publishers: Vec<String>,
     /// A field that gets the event's id when it is absent.
     pub(super) id_field: Option<String>,
+    /// What is personal in it, and whose.
+    pub(super) protect: Option<ProtectEntry>,
     pub(super) example: Value,
     /// JSON Schema, completed by [`super::schema`].
     pub(super) schema: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProtectEntry {
+    /// The kind of person: `user`, `contact`.
+    pub(super) person: String,
+    /// The field with the person's id.
+    pub(super) id: String,
+    /// Texts that are sealed with the person's key; a dot leads into an object.
+    pub(super) fields: Vec<String>,
+    /// Whether every tenant has them sealed; otherwise those that turned it on.
+    #[serde(default)]
+    pub(super) always: bool,
 }
 
 #[derive(Deserialize)]

@@ -84,6 +84,19 @@ impl Schema {
         })
     }
 
+    /// Whether there is a text at this path, which may be null.
+    pub(super) fn has_text(&self, path: &str) -> bool {
+        let mut schema = &self.document;
+        for name in path.split('.') {
+            schema = &schema["properties"][name];
+        }
+        match &schema["type"] {
+            Value::String(kind) => kind == "string",
+            Value::Array(kinds) => kinds.iter().any(|kind| kind == "string"),
+            _ => false,
+        }
+    }
+
     pub(super) fn has_property(&self, name: &str) -> bool {
         self.document["properties"].get(name).is_some()
     }

@@ -14,7 +14,7 @@ pub struct Protection {
     pub kind: Token,
     /// The field that holds the person's id.
     pub id_field: String,
-    /// The fields that are sealed.
+    /// The fields that are sealed; a dot leads into an object.
     pub fields: Vec<String>,
     /// Whether it holds for every tenant; otherwise for those that turned it on.
     pub always: bool,
@@ -23,7 +23,7 @@ pub struct Protection {
 impl Protection {
     /// The person that the data is about.
     pub fn subject(&self, tenant: &Tenant, data: &Map<String, Value>) -> Option<Subject> {
-        let id = match data.get(&self.id_field)? {
+        let id = match at(data, &self.id_field)? {
             Value::String(id) => id.clone(),
             Value::Number(id) => id.to_string(),
             _ => return None,
@@ -33,11 +33,31 @@ impl Protection {
 
     /// The protected fields that stand in the data in the clear.
     pub fn clear<'a>(&'a self, data: &'a Map<String, Value>) -> impl Iterator<Item = &'a str> {
-        let is_clear = |field: &&String| {
-            data.get(*field).is_some_and(|value| !value.is_null() && !is_sealed(value))
-        };
+        let is_clear = |field: &&String| at(data, field).is_some_and(is_clear);
         self.fields.iter().filter(is_clear).map(String::as_str)
     }
+}
+
+fn at<'a>(data: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    let mut names = path.split('.');
+    let mut value = data.get(names.next()?)?;
+    for name in names {
+        value = value.get(name)?;
+    }
+    Some(value)
+}
+
+fn at_mut<'a>(data: &'a mut Map<String, Value>, path: &str) -> Option<&'a mut Value> {
+    let mut names = path.split('.');
+    let mut value = data.get_mut(names.next()?)?;
+    for name in names {
+        value = value.get_mut(name)?;
+    }
+    Some(value)
+}
+
+fn is_clear(value: &Value) -> bool {
+    !value.is_null() && !is_sealed(value)
 }
 
 pub fn is_sealed(value: &Value) -> bool {
@@ -53,9 +73,8 @@ pub fn seal_fields(
     mut once: impl FnMut() -> Once,
 ) {
     for field in &protection.fields {
-        if let Some(value) = data.get_mut(field)
-            && !value.is_null()
-            && !is_sealed(value)
+        if let Some(value) = at_mut(data, field)
+            && is_clear(value)
         {
             *value = Value::String(seal(key, subject, value, once()));
         }

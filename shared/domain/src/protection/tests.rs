@@ -15,13 +15,13 @@ fn messages() -> Protection {
     Protection {
         kind: Token::parse("user").unwrap(),
         id_field: "userId".into(),
-        fields: vec!["message".into(), "signals".into()],
+        fields: vec!["message".into(), "said.text".into()],
         always: true,
     }
 }
 
 fn data() -> Map<String, Value> {
-    json!({ "userId": "7", "message": "I slept \"well\".", "signals": ["x"], "n": 1 })
+    json!({ "userId": "7", "message": "I slept \"well\".", "said": { "text": "x", "at": 1 }, "n": 1 })
         .as_object()
         .unwrap()
         .clone()
