@@ -26,6 +26,7 @@ mod state;
 mod views;
 
 pub use config::Config;
+use config::IndexConfig;
 use indexing::Indexer;
 use meters::Meters;
 use snapshots::Snapshots;
@@ -59,7 +60,7 @@ pub async fn run(
     let every = config.index.retention_every;
     tasks.spawn("retention", retention::watch(reader, state.clone(), every, stop.clone()));
     spawn_answering(&mut tasks, &nats, &state);
-    spawn_views(&mut tasks, &nats, &state, &readiness);
+    spawn_views(&mut tasks, &nats, &state, config.index, &readiness);
     tasks.spawn("snapshots", snapshots.keep(stop.clone()));
     tasks.spawn("readiness", async move {
         stop.cancelled().await;
@@ -104,16 +105,32 @@ fn spawn_answering(tasks: &mut Tasks, nats: &Nats, state: &Arc<State>) {
 /// How many tasks answer questions about views.
 const VIEW_SERVERS: usize = 2;
 
-fn spawn_views(tasks: &mut Tasks, nats: &Nats, state: &Arc<State>, readiness: &Readiness) {
-    let (stop, views) = (tasks.shutdown(), Arc::new(Views::new()));
+fn spawn_views(
+    tasks: &mut Tasks,
+    nats: &Nats,
+    state: &Arc<State>,
+    config: IndexConfig,
+    readiness: &Readiness,
+) {
+    let (stop, views, meters) = (tasks.shutdown(), Arc::new(Views::new()), state.meters.clone());
+    let (builds, queue) = views::Builds::new();
     for stream in StreamId::ALL {
         let condition = readiness.condition(views::condition(stream));
-        let live = views::Live::new(stream, views.clone(), state.meters.clone(), condition);
+        let live =
+            views::Live::new(stream, views.clone(), meters.clone(), condition, nats, &builds);
         tasks.spawn(format!("views of {stream}"), live.run(nats.clone(), stop.clone()));
     }
     for _ in 0..VIEW_SERVERS {
-        let answering =
-            views::serve(nats.clone(), views.clone(), state.meters.clone(), stop.clone());
+        let answering = views::serve(nats.clone(), views.clone(), meters.clone(), stop.clone());
         tasks.spawn("view", answering);
     }
+    let contacts = views::serve_contacts(nats.clone(), views.clone(), meters.clone(), stop.clone());
+    tasks.spawn("contacts", contacts);
+    let builder = views::Builder::new(nats, views.clone(), builds.clone(), meters.clone());
+    tasks.spawn("views built anew", builder.run(queue, stop.clone()));
+    tasks.spawn(
+        "view rebuilds",
+        views::serve_builds(nats.clone(), builds, meters.clone(), stop.clone()),
+    );
+    tasks.spawn("snapshots of views", views::Keeper::new(nats, views, meters, config).keep(stop));
 }

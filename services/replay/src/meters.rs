@@ -25,6 +25,10 @@ pub(crate) struct Meters {
     pub(crate) snapshots: Counter,
     /// Behind the head, per stream.
     pub(crate) view_lag: Family<Label, Gauge>,
+    pub(crate) view_entries: Family<Label, Gauge>,
+    pub(crate) view_bytes: Family<Label, Gauge>,
+    pub(crate) view_snapshots: Counter,
+    pub(crate) view_mismatches: Counter,
 }
 
 impl Meters {
@@ -39,8 +43,23 @@ impl Meters {
             "Events stored and not yet folded into views.",
             Family::<Label, Gauge>::default(),
         );
+        let view_entries = metrics.register(
+            "replay_view_entries",
+            "Entries of a view, of all tenants.",
+            Family::<Label, Gauge>::default(),
+        );
+        let view_bytes = metrics.register(
+            "replay_view_bytes",
+            "Memory that a view's entries take, without what is kept of the past.",
+            Family::<Label, Gauge>::default(),
+        );
         Self {
             view_lag,
+            view_entries,
+            view_bytes,
+            view_snapshots: metrics.counter("replay_view_snapshots", "Snapshots of views written."),
+            view_mismatches: metrics
+                .counter("replay_view_mismatches", "Views that were another when built anew."),
             events: metrics.gauge("replay_index_events", "Events in the channel index."),
             channels: metrics.gauge("replay_index_channels", "Channels in the index, per stream."),
             bytes: metrics.gauge("replay_index_bytes", "Memory that the channel index takes."),

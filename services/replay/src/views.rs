@@ -7,25 +7,33 @@ mod answering;
 mod asking;
 mod folded;
 mod following;
+mod keeping;
 mod reading;
+mod rebuilding;
+mod snapshot;
+mod store;
 mod table;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use domain::StreamId;
 use tokio::sync::watch;
 
-pub(crate) use answering::serve;
+pub(crate) use answering::{serve, serve_builds, serve_contacts};
 use folded::{Folded, views_of};
 pub(crate) use following::Live;
+pub(crate) use keeping::Keeper;
+pub(crate) use rebuilding::{Builder, Builds};
+
+use crate::meters::Meters;
 
 /// What the tasks of one node share of its views.
 pub(crate) struct Views {
     live: [RwLock<Folded>; domain::stream::COUNT],
     /// How far each stream is folded, for those who wait for it.
     heads: [watch::Sender<u64>; domain::stream::COUNT],
-    caught_up: [AtomicBool; domain::stream::COUNT],
+    /// Whether everything was folded that was stored when this node began with the stream.
+    caught_up: [watch::Sender<bool>; domain::stream::COUNT],
 }
 
 impl Views {
@@ -34,7 +42,7 @@ impl Views {
         Self {
             live: StreamId::ALL.map(empty),
             heads: std::array::from_fn(|_| watch::Sender::new(0)),
-            caught_up: Default::default(),
+            caught_up: std::array::from_fn(|_| watch::Sender::new(false)),
         }
     }
 
@@ -58,12 +66,31 @@ impl Views {
     }
 
     fn set_caught_up(&self, stream: StreamId, caught_up: bool) {
-        self.caught_up[stream.index()].store(caught_up, Ordering::Release);
+        self.caught_up[stream.index()].send_replace(caught_up);
     }
 
-    /// Whether everything was folded that was stored when this node began with the stream.
     fn is_caught_up(&self, stream: StreamId) -> bool {
-        self.caught_up[stream.index()].load(Ordering::Acquire)
+        *self.caught_up[stream.index()].borrow()
+    }
+
+    async fn caught_up(&self, stream: StreamId) {
+        let mut caught_up = self.caught_up[stream.index()].subscribe();
+        // The sender lives as long as we do, so this ends only when it is.
+        let _is = caught_up.wait_for(|is| *is).await;
+    }
+
+    /// Brings the gauges of the views' size up to date.
+    fn measure(&self, meters: &Meters) {
+        for view in domain::views::ALL {
+            let folded = self.live(view.stream);
+            let tables = folded.tables().filter(|(_, table)| table.view().name == view.name);
+            let (entries, bytes) = tables.fold((0, 0), |(entries, bytes), (_, table)| {
+                (entries + table.count(), bytes + table.bytes())
+            });
+            let label = [("view", view.name)];
+            meters.view_entries.get_or_create(&label).set(entries as i64);
+            meters.view_bytes.get_or_create(&label).set(bytes as i64);
+        }
     }
 }
 

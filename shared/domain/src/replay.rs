@@ -82,6 +82,9 @@ pub mod question {
     pub const REFS: &str = "refs";
     pub const AT: &str = "at";
     pub const VIEW: &str = "view";
+    pub const CONTACT_BY_PHONE: &str = "contact-by-phone";
+    pub const VIEW_REBUILD: &str = "view-rebuild";
+    pub const VIEW_PROGRESS: &str = "view-progress";
     pub const QUARANTINE_LIST: &str = "quarantine-list";
     pub const QUARANTINE_SHOW: &str = "quarantine-show";
     pub const QUARANTINE_REDRIVE: &str = "quarantine-redrive";

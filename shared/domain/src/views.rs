@@ -11,6 +11,7 @@ mod agents;
 mod alerts;
 mod calls;
 mod campaigns;
+mod contact_of;
 mod contacts;
 mod conversations;
 mod deliveries;
@@ -21,6 +22,8 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 mod whatsapp_accounts;
+
+pub use contact_of::{number_of, with_contact};
 
 use crate::stream::StreamId;
 use doc::Doc;

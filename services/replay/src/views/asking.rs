@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::providers::callerdesk::last_ten_digits;
 use domain::replay::refusal;
-use domain::replay::view::{MOST, ViewAnswer, ViewPlace, ViewRequest};
+use domain::replay::view::{
+    ContactAnswer, ContactRequest, MOST, ViewAnswer, ViewPlace, ViewRequest,
+};
 use domain::views::{self, Detail, View};
 use domain::{StreamId, Tenant};
 use runtime::log_reader::LogReader;
@@ -22,6 +25,9 @@ const LOG_WITHIN: Duration = Duration::from_secs(2);
 const LIMIT: usize = 100;
 /// The most bytes of a page, well below what the server carries in one message.
 const LARGEST: usize = 1024 * 1024;
+
+/// The stream of contacts, which calls are joined with.
+const CONTACTS: StreamId = StreamId::Messages;
 
 pub(super) struct Reader {
     views: Arc<Views>,
@@ -82,12 +88,45 @@ impl Reader {
             Some(at) => self.earlier(tenant, &question, at).await?,
             None => {
                 let folded = self.views.live(view.stream);
-                (now(&folded, tenant, &question)?, place(&folded))
+                let found =
+                    now(&folded, tenant, &question, |shown| self.joined(tenant, view, shown));
+                (found?, place(&folded))
             }
         };
-        let value = RawValue::from_string(found.value)
-            .map_err(|_| Refusal::new(refusal::UNAVAILABLE, "the view cannot be written"))?;
-        Ok(ViewAnswer { value, after: found.after, total: found.total, places: vec![place] })
+        let mut places = vec![place];
+        if at.is_none() && matches!(view.name, "calls" | "active-calls") {
+            places.push(self::place(&self.views.live(CONTACTS)));
+        }
+        let value = json(found.value)?;
+        Ok(ViewAnswer { value, after: found.after, total: found.total, places })
+    }
+
+    /// What is shown as of now, with what other streams know of it.
+    fn joined(&self, tenant: &Tenant, view: &View, shown: String) -> String {
+        let Some(number) = views::number_of(view, &shown) else { return shown };
+        let contact = self.contact(tenant, &number);
+        contact.and_then(|contact| views::with_contact(&shown, &contact)).unwrap_or(shown)
+    }
+
+    fn contact(&self, tenant: &Tenant, number: &str) -> Option<String> {
+        let folded = self.views.live(CONTACTS);
+        let table = folded.table(tenant, "contacts")?;
+        let asked = Asked { detail: Detail::Line, limit: 1, since: None };
+        table.show(table.number(table.find_by(number)?)?, asked)
+    }
+
+    /// The contact with a telephone number, however its prefix is written.
+    pub(super) fn contact_by_phone(
+        &self,
+        tenant: &Tenant,
+        asked: &ContactRequest,
+    ) -> Result<ContactAnswer, Refusal> {
+        if !self.views.is_caught_up(CONTACTS) || self.views.live(CONTACTS).is_pending("contacts") {
+            return Err(Refusal::not_ready());
+        }
+        let number = last_ten_digits(&asked.phone);
+        let found = number.and_then(|number| self.contact(tenant, &number));
+        Ok(ContactAnswer { contact: json(found.unwrap_or_else(|| "null".to_owned()))? })
     }
 
     /// Until the fold has come to a sequence of the stream.
@@ -131,6 +170,11 @@ impl Reader {
         let show = |key: &str, asked: Asked<'_>| scratch.show(question.view, key, asked);
         Ok((shown.write(question, show), place))
     }
+}
+
+fn json(text: String) -> Result<Box<RawValue>, Refusal> {
+    RawValue::from_string(text)
+        .map_err(|_| Refusal::new(refusal::UNAVAILABLE, "the view cannot be written"))
 }
 
 fn expired() -> Refusal {
@@ -200,7 +244,13 @@ impl Found {
     }
 }
 
-fn now(folded: &Folded, tenant: &Tenant, question: &Question<'_>) -> Result<Found, Refusal> {
+fn now(
+    folded: &Folded,
+    tenant: &Tenant,
+    question: &Question<'_>,
+    joined: impl Fn(String) -> String,
+) -> Result<Found, Refusal> {
+    shown(folded, question)?;
     let Some(table) = folded.table(tenant, question.view.name) else {
         return Ok(Found::nothing(question));
     };
@@ -211,8 +261,13 @@ fn now(folded: &Folded, tenant: &Tenant, question: &Question<'_>) -> Result<Foun
             keys(table, page)
         }
     };
-    let show = |key: &str, asked: Asked<'_>| table.show(table.number(key)?, asked);
+    let show = |key: &str, asked: Asked<'_>| table.show(table.number(key)?, asked).map(&joined);
     Ok(shown.write(question, show))
+}
+
+/// A view that is new to this node is being built yet.
+fn shown(folded: &Folded, question: &Question<'_>) -> Result<(), Refusal> {
+    if folded.is_pending(question.view.name) { Err(Refusal::not_ready()) } else { Ok(()) }
 }
 
 /// What is to be shown of an earlier moment, and what it takes; `None` where there was nothing.
@@ -222,6 +277,7 @@ fn plan(
     question: &Question<'_>,
     at: u64,
 ) -> Result<Option<(Shown, Plan)>, Refusal> {
+    shown(folded, question)?;
     let Some(table) = folded.table(tenant, question.view.name) else {
         return if at < folded.base() { Err(expired()) } else { Ok(None) };
     };

@@ -23,6 +23,10 @@ pub(crate) struct Folded {
     /// Of what is before this nothing but its outcome is known.
     base: u64,
     tenants: BTreeMap<Tenant, Tables>,
+    /// Views that lack what was before, and are not shown until they are built.
+    pending: Vec<&'static str>,
+    /// Views with rows that another version of their fold has made.
+    outdated: Vec<&'static str>,
 }
 
 /// The views of a stream, as this build folds them.
@@ -32,8 +36,17 @@ pub(crate) fn views_of(stream: StreamId) -> Arc<[&'static View]> {
 
 impl Folded {
     pub(crate) fn new(stream: StreamId, views: Arc<[&'static View]>, epoch: u32) -> Self {
-        let tenants = BTreeMap::new();
-        Self { stream, views, epoch, head: 0, stored_at: 0, base: 0, tenants }
+        Self {
+            stream,
+            views,
+            epoch,
+            head: 0,
+            stored_at: 0,
+            base: 0,
+            tenants: BTreeMap::new(),
+            pending: Vec::new(),
+            outdated: Vec::new(),
+        }
     }
 
     pub(crate) fn stream(&self) -> StreamId {
@@ -102,6 +115,48 @@ impl Folded {
         self.tenants.iter().flat_map(|(tenant, tables)| tables.iter().map(move |t| (tenant, t)))
     }
 
+    /// Makes it one of all these views, whichever a snapshot had.
+    pub(crate) fn complete(&mut self, views: &Arc<[&'static View]>, outdated: Vec<&'static str>) {
+        let is_known = |view: &&View| self.views.iter().any(|known| known.name == view.name);
+        self.pending = views.iter().filter(|view| !is_known(view)).map(|view| view.name).collect();
+        (self.views, self.outdated) = (views.clone(), outdated);
+        for tables in self.tenants.values_mut() {
+            let mut present = Vec::from(std::mem::take(tables));
+            let whole = views.iter().map(|view| {
+                let place = present.iter().position(|table| table.view().name == view.name);
+                place
+                    .map_or_else(|| Table::new(view, self.head), |place| present.swap_remove(place))
+            });
+            *tables = whole.collect();
+        }
+    }
+
+    pub(crate) fn is_pending(&self, view: &str) -> bool {
+        self.pending.contains(&view)
+    }
+
+    /// Whether a view's rows are what this build's fold makes of the log.
+    fn is_comparable(&self, view: &str) -> bool {
+        !self.is_pending(view) && !self.outdated.contains(&view)
+    }
+
+    /// Whether another has the same rows of a view; one that cannot be compared has.
+    pub(crate) fn is_same(&self, other: &Self, view: &str) -> bool {
+        if !self.is_comparable(view) {
+            return true;
+        }
+        let of = |folded: &'_ Self, tenant: &Tenant| {
+            folded.table(tenant, view).is_some_and(|t| t.count() > 0)
+        };
+        let tenants: Vec<&Tenant> = self.tenants.keys().chain(other.tenants.keys()).collect();
+        tenants.into_iter().all(|tenant| {
+            match (self.table(tenant, view), other.table(tenant, view)) {
+                (Some(one), Some(two)) => one.is_same(two),
+                _ => !of(self, tenant) && !of(other, tenant),
+            }
+        })
+    }
+
     /// After rows were restored: the past begins here.
     pub(crate) fn begin_past(&mut self) {
         let head = self.head;
@@ -122,6 +177,9 @@ impl Folded {
     /// Puts newly built tables in the place of those of the same views.
     pub(crate) fn take_over(&mut self, mut built: Self) {
         self.base = self.base.min(built.base);
+        let is_built = |name: &&str| built.views.iter().any(|view| view.name == *name);
+        self.pending.retain(|name| !is_built(name));
+        self.outdated.retain(|name| !is_built(name));
         let known: Vec<Tenant> = self.tenants.keys().cloned().collect();
         for tenant in &known {
             built.tables_mut(tenant);
@@ -164,4 +222,8 @@ impl Folded {
 fn part(digest: &mut Sha256, part: &[u8]) {
     digest.update((part.len() as u64).to_le_bytes());
     digest.update(part);
+}
+
+pub(crate) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -13,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::folded::{Folded, views_of};
+use super::keeping;
+use super::rebuilding::Builds;
+use super::store::Store;
 use super::{Views, reading};
 use crate::meters::Meters;
 
@@ -24,6 +27,8 @@ pub(crate) struct Live {
     views: Arc<Views>,
     meters: Meters,
     condition: Condition,
+    store: Store,
+    builds: Arc<Builds>,
     /// What the stream held when we began.
     target: Option<u64>,
 }
@@ -34,9 +39,12 @@ impl Live {
         views: Arc<Views>,
         meters: Meters,
         condition: Condition,
+        nats: &Nats,
+        builds: &Arc<Builds>,
     ) -> Self {
         condition.missing("not there or not reachable yet");
-        Self { stream, views, meters, condition, target: None }
+        let (store, builds) = (Store::new(nats), builds.clone());
+        Self { stream, views, meters, condition, store, builds, target: None }
     }
 
     pub(crate) async fn run(
@@ -44,6 +52,19 @@ impl Live {
         nats: Nats,
         shutdown: CancellationToken,
     ) -> Result<(), BoxError> {
+        let log = nats.log_reader();
+        let begun = tokio::select! {
+            begun = keeping::load(&self.store, &log, self.stream) => begun,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        *self.views.live_mut(self.stream) = begun.folded;
+        if begun.is_partial {
+            // A snapshot knows no past; and what the fold makes of the log now is what counts.
+            let asked = self.builds.wish(self.stream, views_of(self.stream).to_vec(), false);
+            if let Err(error) = asked {
+                warn!(stream = %self.stream, %error, "views are not built anew");
+            }
+        }
         let mut follower = self.follower(&nats);
         loop {
             let event = tokio::select! {

@@ -102,10 +102,6 @@ impl Table {
         self.view
     }
 
-    pub(crate) fn upto(&self) -> u64 {
-        self.upto
-    }
-
     /// Roughly what the rows occupy, without what is kept of the past.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
@@ -278,6 +274,15 @@ impl Table {
         let head = entry.head.as_ref().and_then(content);
         let rows = entry.rows.iter().filter_map(|(name, slot)| Some((&**name, content(slot)?)));
         asked.show(self.view, &entry.key, head, rows.rev())
+    }
+
+    /// Whether another has the same entries in the same order with the same rows.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.count() == other.count()
+            && self
+                .entries()
+                .zip(other.entries())
+                .all(|(one, two)| (one.0, one.1) == (two.0, two.1) && one.2.eq(two.2))
     }
 
     /// Every entry in its order, with its rows: what a snapshot holds and a digest is made of.

@@ -60,3 +60,61 @@ pub struct ViewPlace {
     #[serde(rename = "t")]
     pub stored_at: i64,
 }
+
+/// `view-rebuild`: has a view built anew from its baseline and the log. Every node builds its own; who answers first
+/// is asked for its progress.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RebuildRequest {
+    pub view: String,
+}
+
+/// `view-progress`: asked of one node, which alone answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProgressRequest {
+    pub node: String,
+    pub job: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildState {
+    #[default]
+    Waiting,
+    Building,
+    Done,
+    Failed,
+}
+
+/// How far a view has been built anew.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Progress {
+    pub node: String,
+    pub job: usize,
+    pub state: BuildState,
+    /// Events folded, of how many.
+    pub done: u64,
+    pub total: u64,
+    /// Once done: whether what was built was what had been live, byte for byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same: Option<bool>,
+    /// Once done: the place in the stream that `digest` is of, and the hash of all rows.
+    #[serde(default)]
+    pub sequence: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// `contact-by-phone`: the contact whose number ends with the same ten digits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ContactRequest {
+    pub phone: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ContactAnswer {
+    /// The newest one; null where there is none.
+    pub contact: Box<RawValue>,
+}
