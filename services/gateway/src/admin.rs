@@ -67,6 +67,7 @@ pub(crate) async fn acknowledge(
     let channels: Option<Vec<_>> = ack
         .channels
         .map(|names| names.iter().filter_map(|name| edge.catalogue.channel(name)).collect());
+    edge.receipts.of(&device).received(&cursor);
     let known = edge.devices.acknowledge(&device, channels.as_deref(), &cursor).await;
     if !known.map_err(|_| problems::refused(UNAVAILABLE).into_response())? {
         let detail = "Nothing is known of this device; open /sse with it, or name its channels.";

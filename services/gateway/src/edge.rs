@@ -22,6 +22,7 @@ use crate::library::Library;
 use crate::line::GapReason;
 use crate::meters::Meters;
 use crate::presence::Presence;
+use crate::receipts::Receipts;
 use crate::records::Records;
 use crate::registry::Registry;
 use crate::session::Start;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub limits: Limits,
     pub meters: Meters,
     pub presence: Presence,
+    pub receipts: Receipts,
     pub typing: Typing,
     /// Where decisions on commands come back.
     pub replies: Replies,

@@ -17,6 +17,7 @@ use runtime::{clock, ids};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::devices::Device;
 use crate::edge::{Edge, Opening};
 use crate::line::{Line, Step};
 use crate::session::Session;
@@ -80,6 +81,8 @@ impl EventStream {
         // A subscription without a device is one of its own.
         let name = if device.is_empty() { ids::unguessable() } else { device.to_owned() };
         line.attend(edge.presence.enter(&identity, &name));
+        let (tenant, user) = (identity.tenant.clone(), identity.user.to_string());
+        line.witness(edge.receipts.of(&Device { tenant, user, name }), opening);
         edge.meters.event_streams.inc();
         let comment_every = COMMENT_EVERY.min(edge.limits.heartbeat);
         let greeting = dialect.greeting(&identity, device, channels, recovered, comment_every);

@@ -21,6 +21,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::edge::{Edge, Shared};
 use crate::entry::{Entry, Place};
+use crate::receipts;
 use crate::typing;
 
 /// Batches that wait for the merge; a full queue holds the follower back, which loses nothing.
@@ -193,8 +194,12 @@ async fn run(
         for item in waiting.drain(..) {
             match item {
                 News::Messages(stream, messages) => {
+                    let from = entries.len();
                     entries
                         .extend(messages.into_iter().filter_map(|m| decode(stream, m, catalogue)));
+                    if stream == StreamId::Crisis {
+                        learn(edge, &entries[from..]);
+                    }
                 }
                 News::Signal(entry) => entries.push(entry),
                 News::Rewound(stream, state) => {
@@ -215,6 +220,13 @@ async fn run(
         next_wave = Instant::now() + wait_after(woken);
     }
     Ok(())
+}
+
+/// What other gateways have delivered of critical events.
+fn learn(edge: &Shared, entries: &[Arc<Entry>]) {
+    for entry in entries.iter().filter(|entry| entry.envelope.event_type == receipts::KEPT) {
+        edge.receipts.learn(&entry.envelope);
+    }
 }
 
 fn is_urgent(waiting: &VecDeque<News>) -> bool {

@@ -39,6 +39,7 @@ mod presence;
 mod problems;
 mod publish;
 mod queries;
+mod receipts;
 mod records;
 mod registry;
 mod revocations;
@@ -114,6 +115,8 @@ async fn serve(
     tasks.spawn("fences", edge.registry.clone().serve(nats.clone(), working.clone()));
     tasks.spawn("revocations", revocations::watch(edge.clone(), revoked, working.clone()));
     tasks.spawn("auth", edge.auth.clone().run(working.clone()));
+    let handing_in = edge.receipts.clone().run(nats.clone(), working.clone());
+    tasks.spawn("receipts", handing_in);
     tasks.spawn("presence", presence::run(edge.clone(), working.clone()));
     tasks.spawn("typing", typing::run(edge.clone(), signals, working.clone()));
     let accepting = accept(config, public, edge, readiness, stop);
@@ -168,6 +171,7 @@ fn edge(
         records: records::Records::new(&nats, config.keys.clone()),
         devices: devices::Devices::new(&nats, config.keys.clone()),
         replies: commands::Replies::new(&registry.node),
+        receipts: receipts::Receipts::new(&registry.node, metrics),
         registry,
         presence,
         typing,

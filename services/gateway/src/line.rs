@@ -13,7 +13,8 @@ use crate::edge::Opening;
 use crate::hub::{Hub, ListenerId, Signal};
 use crate::library::{Answered, Library};
 use crate::presence::Attendant;
-use crate::session::{Delivery, Fill, Progress, Session, Sink};
+use crate::receipts::Witness;
+use crate::session::{Delivery, Fill, Progress, Session, Sink, Start};
 use crate::typing::except;
 use crate::wires::Wire;
 
@@ -65,6 +66,8 @@ pub(crate) struct Line {
     expired: Vec<Channel>,
     /// Its place among those who are there.
     attendant: Option<Attendant>,
+    /// Who notes what critical events it was sent.
+    witness: Option<Witness>,
 }
 
 impl Line {
@@ -80,8 +83,23 @@ impl Line {
         let Opening { start, rewinds, .. } = opening;
         let session = hub.with_tail(|tail| Session::new(tenant, start, *rewinds, tail));
         let (hub, library) = (hub.clone(), library.clone());
-        let (paging, expired, attendant) = (None, Vec::new(), None);
-        Self { hub, library, wire, id, signal, session, paging, expired, attendant }
+        let (paging, expired, attendant, witness) = (None, Vec::new(), None, None);
+        Self { hub, library, wire, id, signal, session, paging, expired, attendant, witness }
+    }
+
+    /// From now on it is noted which critical events it was sent, and from here on received.
+    pub(crate) fn witness(&mut self, witness: Witness, opening: &Opening) {
+        if let Start::After(cursor) = &opening.start {
+            witness.received(cursor);
+        }
+        self.witness = Some(witness);
+    }
+
+    /// The client has everything up to this cursor.
+    pub(crate) fn received(&self, cursor: &Cursor) {
+        if let Some(witness) = &self.witness {
+            witness.received(cursor);
+        }
     }
 
     /// From now on others can see who this is and which channels it is in.
@@ -131,8 +149,15 @@ impl Line {
             };
         }
         let user = self.attendant.as_ref().map(|attendant| &*attendant.user);
-        let tenant = self.session.tenant().clone();
-        let mut batch = Batch::new(frames, self.wire, &self.hub.keys, tenant, user);
+        let mut batch = Batch {
+            frames,
+            wire: self.wire,
+            keys: &self.hub.keys,
+            tenant: self.session.tenant().clone(),
+            user,
+            witness: self.witness.as_ref(),
+            bytes: 0,
+        };
         let progress = self.hub.with_tail(|tail| self.session.collect(tail, &mut batch));
         let has_frames = batch.bytes > 0;
         let more = matches!(progress, Progress::Full);
@@ -223,19 +248,8 @@ struct Batch<'a> {
     keys: &'a CursorKeys,
     tenant: Tenant,
     user: Option<&'a str>,
+    witness: Option<&'a Witness>,
     bytes: usize,
-}
-
-impl<'a> Batch<'a> {
-    fn new(
-        frames: &'a mut Vec<Bytes>,
-        wire: Wire,
-        keys: &'a CursorKeys,
-        tenant: Tenant,
-        user: Option<&'a str>,
-    ) -> Self {
-        Self { frames, wire, keys, tenant, user, bytes: 0 }
-    }
 }
 
 impl Sink for Batch<'_> {
@@ -250,6 +264,11 @@ impl Sink for Batch<'_> {
         // Few events have one, and they are ephemeral: nobody's position depends on them.
         if entry.except.is_some() && entry.except == self.user.and_then(except).map(Into::into) {
             return;
+        }
+        if entry.envelope.critical
+            && let Some(witness) = self.witness
+        {
+            witness.sent(entry);
         }
         let frame = match delivery {
             Delivery::Shared { slot, variant } => slot.shared_frame(variant, self.wire, self.keys),

@@ -194,6 +194,13 @@ impl Member {
     /// What the client is known to have received, for when it comes back without a cursor; stored with the next tick.
     pub(crate) fn received(&mut self, cursor: Cursor) {
         if self.record.received != Some(cursor) {
+            self.line.received(&cursor);
+            self.begins_behind(cursor);
+        }
+    }
+
+    fn begins_behind(&mut self, cursor: Cursor) {
+        if self.record.received != Some(cursor) {
             self.record.received = Some(cursor);
             self.is_stored = false;
         }
@@ -318,7 +325,7 @@ impl Member {
     pub(crate) fn rewritten(&mut self) {
         let position = *self.line.session().position();
         self.record.fills.clear();
-        self.received(Cursor { position, ..Cursor::default() });
+        self.begins_behind(Cursor { position, ..Cursor::default() });
     }
 
     /// The client has said goodbye: a session without channels of its own is not worth keeping.

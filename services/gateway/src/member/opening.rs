@@ -62,6 +62,7 @@ impl Member {
         let ask_again = admitted.ask_again.map(|again| (Instant::now() + ASK_AGAIN, again));
         let mut line = Line::open(&edge.hub, &edge.library, wire, tenant.clone(), &opening);
         line.attend(edge.presence.enter(&identity, &device.name));
+        line.witness(edge.receipts.of(&device), &opening);
         let mut member = Self {
             lease: edge.registry.hold(&tenant, &client_id, &record.lease, line.signal()),
             line,
