@@ -70,23 +70,31 @@ pub enum Unreadable {
 impl Envelope {
     /// The headers of the stored message, without the message id, which only the writer knows.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = vec![
-            (header::SPEC_VERSION, "1.0".to_owned()),
-            (header::ID, self.id.clone()),
-            (header::SOURCE, self.source.clone()),
-            (header::TYPE, self.event_type.clone()),
-            (header::TIME, rfc3339(self.time)),
-            (header::CONTENT_TYPE, "application/json".to_owned()),
-            (header::VERSION, self.version.to_string()),
-            (header::CHANNELS, join(&self.channels)),
-        ];
-        if self.critical {
-            headers.push((header::DELIVERY, CRITICAL.to_owned()));
-        }
-        let optional =
-            [(header::CORRELATION, &self.correlation_id), (header::CAUSATION, &self.causation_id)];
-        headers.extend(optional.into_iter().filter_map(|(n, v)| Some((n, v.clone()?))));
+        let mut headers = Vec::with_capacity(11);
+        self.each_header(|name, value| headers.push((name, value.to_owned())));
         headers
+    }
+
+    /// The same, for who writes them down at once.
+    pub fn each_header(&self, mut visit: impl FnMut(&'static str, &str)) {
+        visit(header::SPEC_VERSION, "1.0");
+        visit(header::ID, &self.id);
+        visit(header::SOURCE, &self.source);
+        visit(header::TYPE, &self.event_type);
+        visit(header::TIME, &rfc3339(self.time));
+        visit(header::CONTENT_TYPE, "application/json");
+        visit(header::VERSION, &self.version.to_string());
+        visit(header::CHANNELS, &join(&self.channels));
+        if self.critical {
+            visit(header::DELIVERY, CRITICAL);
+        }
+        for (name, value) in
+            [(header::CORRELATION, &self.correlation_id), (header::CAUSATION, &self.causation_id)]
+        {
+            if let Some(value) = value {
+                visit(name, value);
+            }
+        }
     }
 
     /// Reads a stored or ephemeral message back.
@@ -115,7 +123,15 @@ impl Envelope {
 }
 
 fn join(channels: &[Channel]) -> String {
-    channels.iter().map(Channel::as_str).collect::<Vec<_>>().join(",")
+    let length = channels.iter().map(|channel| channel.as_str().len() + 1).sum();
+    let mut text = String::with_capacity(length);
+    for channel in channels {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(channel.as_str());
+    }
+    text
 }
 
 /// The channels of the `tl-channels` header.
@@ -130,16 +146,35 @@ pub fn split(channels: &str) -> Result<Vec<Channel>, Unreadable> {
 /// RFC 3339 with milliseconds and `Z`, as JavaScript's `toISOString` writes it.
 pub fn rfc3339(time: OffsetDateTime) -> String {
     let t = time.to_offset(time::UtcOffset::UTC);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        t.year(),
-        u8::from(t.month()),
-        t.day(),
-        t.hour(),
-        t.minute(),
-        t.second(),
-        t.millisecond()
-    )
+    // Every event is written with one or two of these: by hand it takes a tenth of what a format string takes.
+    let mut text = String::with_capacity(24);
+    if t.year() < 0 {
+        text.push('-');
+    }
+    push_digits::<4>(&mut text, t.year().unsigned_abs());
+    for (before, number) in [
+        ('-', u8::from(t.month())),
+        ('-', t.day()),
+        ('T', t.hour()),
+        (':', t.minute()),
+        (':', t.second()),
+    ] {
+        text.push(before);
+        push_digits::<2>(&mut text, number.into());
+    }
+    text.push('.');
+    push_digits::<3>(&mut text, t.millisecond().into());
+    text.push('Z');
+    text
+}
+
+/// The last `N` decimal digits.
+fn push_digits<const N: usize>(text: &mut String, number: u32) {
+    let mut power = 10_u32.pow(N as u32 - 1);
+    while power > 0 {
+        text.push(char::from(b'0' + (number / power % 10) as u8));
+        power /= 10;
+    }
 }
 
 pub fn parse_rfc3339(text: &str) -> Option<OffsetDateTime> {
@@ -181,6 +216,15 @@ mod tests {
         let headers = Map(envelope().headers().into_iter().collect());
         let back = Envelope::from_message("events.acme.call.CA42.update", &headers, "{}".into());
         assert_eq!(back.unwrap(), envelope());
+    }
+
+    #[test]
+    fn a_time_is_written_as_it_is_read() {
+        for text in ["2026-01-02T03:04:05.678Z", "0001-12-31T23:59:59.009Z"] {
+            assert_eq!(rfc3339(parse_rfc3339(text).unwrap()), text);
+        }
+        let elsewhere = parse_rfc3339("2026-01-02T03:04:05.6789+05:30").unwrap();
+        assert_eq!(rfc3339(elsewhere), "2026-01-01T21:34:05.678Z");
     }
 
     #[test]

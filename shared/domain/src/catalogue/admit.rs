@@ -1,6 +1,7 @@
 //! The gate's pure half: a publication becomes a valid event with its subject, channels and message id, or is refused.
 //! This is the hot path of every append: the data is moved, never cloned, and serialised once.
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
@@ -146,7 +147,8 @@ impl Catalogue {
         Ok(Admitted {
             subject,
             stream: event.stream,
-            message_id: format!("{tenant}:{source}:{}", key.as_deref().unwrap_or(&id)),
+            message_id: [tenant.as_str(), ":", &source, ":", key.as_deref().unwrap_or(&id)]
+                .concat(),
             delivery: event.delivery,
             envelope: Envelope {
                 id,
@@ -159,7 +161,7 @@ impl Catalogue {
                 critical: event.delivery == Delivery::Critical,
                 correlation_id,
                 causation_id,
-                data: data.to_string().into(),
+                data: written(&data),
             },
         })
     }
@@ -214,6 +216,13 @@ fn complete(
         fill(fields, "timestamp", || rfc3339(time));
     }
     Ok(data)
+}
+
+fn written(data: &Value) -> Bytes {
+    let mut text = Vec::with_capacity(512);
+    // Writing a value into memory cannot fail.
+    let _written = serde_json::to_writer(&mut text, data);
+    text.into()
 }
 
 fn fill(fields: &mut Map<String, Value>, name: &str, value: impl FnOnce() -> String) {

@@ -103,7 +103,7 @@ pub fn map_amd_status(body: &[u8]) -> Mapped {
     Ok(one(&form, format!("{sid}:amd:{answered_by}"), data))
 }
 
-fn finished_recording(form: &Form) -> Value {
+fn finished_recording(form: &Form<'_>) -> Value {
     Data::default()
         .with("status", "completed")
         .maybe("sid", form.get("RecordingSid"))
@@ -112,7 +112,7 @@ fn finished_recording(form: &Form) -> Value {
         .done()
 }
 
-fn one(form: &Form, key: String, data: Data) -> Vec<Observation> {
+fn one(form: &Form<'_>, key: String, data: Data) -> Vec<Observation> {
     let time: Option<OffsetDateTime> =
         form.get("Timestamp").and_then(rfc2822).and_then(within_four_digits);
     vec![Observation::new(UPDATE, key, time, data.done())]

@@ -1,7 +1,7 @@
 //! `X-Twilio-Signature`: HMAC-SHA1 of the URL and the sorted form parameters, or of the URL alone when it
 //! carries the hash of a JSON body. The URL is the configured one; request headers are no source for it.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -48,11 +48,11 @@ pub fn verify<S: AsRef<[u8]>>(
         None => parameters(body),
     };
     // Signers disagree on the port and on how a query is encoded, so each way of writing it may match.
-    let matched = variants(url).iter().fold(false, |matched, url| {
+    let matched = variants(url).any(|url| {
         let mac = |token: &[u8]| {
             STANDARD.encode(hmac_sha1(token, &[url.as_bytes(), parameters.as_bytes()]))
         };
-        matched | any_match(tokens, &[given], |token| mac(token).into_bytes()).is_ok()
+        any_match(tokens, &[given], |token| mac(token).into_bytes()).is_ok()
     });
     if matched { Ok(()) } else { Err(Reason::Mismatch) }
 }
@@ -74,18 +74,13 @@ pub fn sign_json(token: &[u8], url: &str, body: &[u8]) -> (String, String) {
 
 /// Every parameter as name and value, sorted by name; of a repeated one its distinct values, sorted.
 fn parameters(body: &[u8]) -> String {
-    let mut sorted: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, value) in form_urlencoded::parse(body) {
-        sorted.entry(name.into_owned()).or_default().push(value.into_owned());
-    }
-    let mut text = String::new();
-    for (name, mut values) in sorted {
-        values.sort_unstable();
-        values.dedup();
-        for value in values {
-            text.push_str(&name);
-            text.push_str(&value);
-        }
+    let mut sorted: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(body).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut text = String::with_capacity(body.len());
+    for (name, value) in sorted {
+        text.push_str(&name);
+        text.push_str(&value);
     }
     text
 }
@@ -100,11 +95,21 @@ fn without_fragment(url: &str) -> &str {
     url.split_once('#').map_or(url, |(url, _)| url)
 }
 
-/// Without a port and with one, each with its query as it is and written anew.
-fn variants(url: &str) -> Vec<String> {
+/// Without a port and with one, each with its query as it is and written anew. Which of them a signer has used is no
+/// secret, so nobody needs those behind the one that matches.
+fn variants(url: &str) -> impl Iterator<Item = String> {
     let url = without_fragment(url);
-    let Some((scheme, rest)) = url.split_once("://") else { return vec![url.to_owned()] };
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let whole = url.split_once("://").map(|(scheme, rest)| {
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        (scheme, authority, path)
+    });
+    let as_it_is = whole.is_none().then(|| url.to_owned());
+    as_it_is.into_iter().chain(whole.into_iter().flat_map(written))
+}
+
+fn written<'a>(
+    (scheme, authority, path): (&'a str, &'a str, &'a str),
+) -> impl Iterator<Item = String> + 'a {
     let host_end = authority.rfind([':', ']', '@']).filter(|&at| authority.as_bytes()[at] == b':');
     let host = &authority[..host_end.unwrap_or(authority.len())];
     let port = match host_end {
@@ -112,14 +117,14 @@ fn variants(url: &str) -> Vec<String> {
         None if scheme.eq_ignore_ascii_case("http") => ":80",
         None => ":443",
     };
-    let mut written =
-        vec![format!("{scheme}://{host}{path}"), format!("{scheme}://{host}{port}{path}")];
-    if let Some((path, query)) = path.split_once('?') {
-        let anew = rewritten(query);
-        written.push(format!("{scheme}://{host}{path}?{anew}"));
-        written.push(format!("{scheme}://{host}{port}{path}?{anew}"));
-    }
-    written
+    let both = move |path: String| {
+        ["", port].into_iter().map(move |port| [scheme, "://", host, port, &path].concat())
+    };
+    let anew = path
+        .split_once('?')
+        .into_iter()
+        .flat_map(move |(path, query)| both(format!("{path}?{}", rewritten(query))));
+    both(path.to_owned()).chain(anew)
 }
 
 fn rewritten(query: &str) -> String {

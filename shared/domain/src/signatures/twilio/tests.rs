@@ -40,7 +40,7 @@ fn a_port_may_be_there_or_not() {
 
 #[test]
 fn userinfo_and_addresses_keep_their_colons() {
-    let of = |url: &str| variants(url);
+    let of = |url: &str| variants(url).collect::<Vec<_>>();
     assert_eq!(of("https://a:b@h/p"), ["https://a:b@h/p", "https://a:b@h:443/p"]);
     assert_eq!(of("https://a:b@h:8443/p"), ["https://a:b@h/p", "https://a:b@h:8443/p"]);
     assert_eq!(of("http://[::1]/"), ["http://[::1]/", "http://[::1]:80/"]);
