@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
 use bytes::Bytes;
 use domain::{Envelope, Subject};
 use tokio::task::JoinSet;
@@ -18,10 +17,12 @@ use crate::nats::{ConnectError, Connection};
 
 mod answer;
 mod driver;
+mod outgoing;
 mod resolve;
 mod table;
 
 use answer::Refusal;
+use outgoing::{Outgoing, Wanted};
 use table::{Closed, Table};
 
 /// Appends of one process that wait for their acknowledgement; more wait for a place.
@@ -91,7 +92,6 @@ pub struct EventLog {
 }
 
 struct Inner {
-    client: Client,
     connection: Connection,
     table: Arc<Table>,
     reader: LogReader,
@@ -108,9 +108,10 @@ impl EventLog {
         let table = Arc::new(Table::new(inbox, IN_FLIGHT));
         let mut driver = JoinSet::new();
         let link = connection.watch_link();
-        driver.spawn(driver::run(table.clone(), client.clone(), subscriber, link));
+        driver.spawn(driver::send(table.clone(), client.clone()));
+        driver.spawn(driver::run(table.clone(), client, subscriber, link));
         let connection = connection.clone();
-        let inner = Arc::new(Inner { client, connection, table, reader, _driver: driver });
+        let inner = Arc::new(Inner { connection, table, reader, _driver: driver });
         Ok(Self { inner, deadline: DEADLINE })
     }
 
@@ -132,43 +133,42 @@ impl EventLog {
         envelope: &Envelope,
         expect: Option<Expect>,
     ) -> Result<Appended, AppendError> {
-        self.append(Append {
-            subject: subject.as_str().to_owned(),
-            message_id: message_id.to_owned(),
-            headers: envelope.headers(),
-            payload: envelope.data.clone(),
-            expect,
-        })
-        .await
+        let wanted = Wanted { subject: subject.as_str(), message_id, expect: expect.as_ref() };
+        self.store(Outgoing::of_envelope(wanted, envelope)?, wanted).await
     }
 
     /// Returns once the log has acknowledged or refused it, at the latest a moment after the deadline.
     pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let wanted = Wanted {
+            subject: &append.subject,
+            message_id: &append.message_id,
+            expect: append.expect.as_ref(),
+        };
+        self.store(Outgoing::of(&append)?, wanted).await
+    }
+
+    async fn store(&self, message: Outgoing, wanted: Wanted<'_>) -> Result<Appended, AppendError> {
         let deadline = Instant::now() + self.deadline;
-        let append = Arc::new(append);
         let place = self.place(deadline).await?;
-        let ticket = self.inner.table.enter(append.clone(), place, deadline);
+        let ticket = self.inner.table.enter(message, place, deadline);
         // Entered first: whatever is in the table when the connection comes back is sent by the driver.
         if self.inner.connection.link().up {
-            let sent = timeout_at(deadline, self.inner.table.send(&self.inner.client, &ticket));
-            // A time-out here is the driver's to report.
-            if let Ok(Err(refused)) = sent.await {
-                return Err(refused);
-            }
+            self.inner.table.post(&ticket);
         }
         match ticket.closed().await {
             Closed::Stored { stream, sequence, duplicate } => {
                 Ok(Appended { stream, sequence, duplicate })
             }
             Closed::Refused(Refusal::Conflict { stream }, copies) => {
-                resolve::conflict(&self.inner.reader, &append, &stream, copies).await
+                resolve::conflict(&self.inner.reader, wanted, &stream, copies).await
             }
             Closed::Refused(refusal, _) => Err(refusal.into()),
+            Closed::Unsent(error) => Err(error),
             Closed::Expired { maybe_stored: false } => {
                 Err(AppendError::Unavailable(Reason::NotReached))
             }
             Closed::Expired { maybe_stored: true } => {
-                resolve::unknown(&self.inner.reader, &append).await
+                resolve::unknown(&self.inner.reader, wanted).await
             }
         }
     }

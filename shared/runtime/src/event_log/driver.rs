@@ -1,4 +1,5 @@
-//! The one task behind a log: hands acknowledgements to their appends and sends again what is due.
+//! The tasks behind a log: one sends what is appended, the other hands acknowledgements to their appends and sends
+//! again what is due.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,23 @@ use crate::nats::Link;
 const TICK: Duration = Duration::from_millis(25);
 /// The client's queue is full and the connection gone: the next connect starts over.
 const SEND_WITHIN: Duration = Duration::from_millis(500);
+
+/// Sends what is posted, many at a time: the server's work for a message is mostly the work for its packet.
+pub(super) async fn send(table: Arc<Table>, client: Client) {
+    loop {
+        table.posted().await;
+        // Everybody who can run now posts first; with nobody else there this costs a look at the sockets.
+        tokio::task::yield_now().await;
+        for token in table.take_posted() {
+            match timeout(SEND_WITHIN, table.send_token(&client, token)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => table.refuse(token, error),
+                // The rest stays in the table, from where it is sent when its time comes.
+                Err(_) => break,
+            }
+        }
+    }
+}
 
 pub(super) async fn run(
     table: Arc<Table>,

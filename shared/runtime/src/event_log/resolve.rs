@@ -8,7 +8,8 @@ use std::time::Duration;
 use domain::StreamId;
 use tracing::debug;
 
-use super::{Append, AppendError, Appended, Expect};
+use super::outgoing::Wanted;
+use super::{AppendError, Appended, Expect};
 use crate::log_reader::LogReader;
 use crate::nats::names::MESSAGE_ID;
 
@@ -19,12 +20,12 @@ const WITHIN: Duration = Duration::from_millis(1000);
 /// The log said that something else came first, which may have been an earlier copy.
 pub(super) async fn conflict(
     reader: &LogReader,
-    append: &Append,
+    wanted: Wanted<'_>,
     stream: &str,
     copies: u32,
 ) -> Result<Appended, AppendError> {
-    let Some(expect) = &append.expect else { return Err(AppendError::Conflict) };
-    match find(reader, stream, expect, &append.message_id).await {
+    let Some(expect) = wanted.expect else { return Err(AppendError::Conflict) };
+    match find(reader, stream, expect, wanted.message_id).await {
         Ok(Some(sequence)) => {
             Ok(Appended { stream: stream.to_owned(), sequence, duplicate: copies == 1 })
         }
@@ -37,11 +38,14 @@ pub(super) async fn conflict(
 }
 
 /// The log did not answer in time.
-pub(super) async fn unknown(reader: &LogReader, append: &Append) -> Result<Appended, AppendError> {
-    let (Some(expect), Some(stream)) = (&append.expect, stream_of(&append.subject)) else {
+pub(super) async fn unknown(
+    reader: &LogReader,
+    wanted: Wanted<'_>,
+) -> Result<Appended, AppendError> {
+    let (Some(expect), Some(stream)) = (wanted.expect, stream_of(wanted.subject)) else {
         return Err(AppendError::Unknown);
     };
-    match find(reader, &stream, expect, &append.message_id).await {
+    match find(reader, &stream, expect, wanted.message_id).await {
         Ok(Some(sequence)) => Ok(Appended { stream, sequence, duplicate: false }),
         // Not found is not the end of it: the copy may still be on its way.
         Ok(None) | Err(_) => Err(AppendError::Unknown),

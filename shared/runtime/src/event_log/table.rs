@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_nats::Client;
 use async_nats::client::PublishErrorKind;
-use async_nats::{Client, HeaderMap, HeaderName, HeaderValue};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::answer::{Answer, Refusal};
-use super::{Append, AppendError, Reason};
-use crate::nats::names;
+use super::outgoing::Outgoing;
+use super::{AppendError, Reason};
 use crate::nats::replies::Inbox;
 
 /// A copy that got no answer for this long is followed by another, for the case that the answer was lost.
@@ -29,13 +29,15 @@ pub(super) enum Closed {
     },
     /// With the number of copies that had been sent.
     Refused(Refusal, u32),
+    /// The client would not send it.
+    Unsent(AppendError),
     Expired {
         maybe_stored: bool,
     },
 }
 
 struct Entry {
-    append: Arc<Append>,
+    message: Arc<Outgoing>,
     waiter: oneshot::Sender<Closed>,
     deadline: Instant,
     /// When another copy goes out unless an answer comes first.
@@ -49,6 +51,9 @@ struct Entry {
 pub(super) struct Table {
     inbox: Inbox,
     entries: Mutex<HashMap<u64, Entry>>,
+    /// What is to be sent for the first time; never more than there are places, but for what was given up meanwhile.
+    outbox: Mutex<Vec<u64>>,
+    posted: Notify,
     places: Arc<Semaphore>,
 }
 
@@ -62,7 +67,13 @@ pub(super) struct Ticket<'a> {
 impl Table {
     pub(super) fn new(inbox: Inbox, bound: usize) -> Self {
         let places = Arc::new(Semaphore::new(bound));
-        Self { inbox, entries: Mutex::new(HashMap::new()), places }
+        Self {
+            inbox,
+            entries: Mutex::default(),
+            outbox: Mutex::default(),
+            posted: Notify::new(),
+            places,
+        }
     }
 
     pub(super) fn places(&self) -> Arc<Semaphore> {
@@ -75,14 +86,14 @@ impl Table {
 
     pub(super) fn enter(
         &self,
-        append: Arc<Append>,
+        message: Outgoing,
         place: OwnedSemaphorePermit,
         deadline: Instant,
     ) -> Ticket<'_> {
         let (waiter, closed) = oneshot::channel();
         let token = self.inbox.token();
         let entry = Entry {
-            append,
+            message: Arc::new(message),
             waiter,
             deadline,
             // For the case that it is not sent now: the connection is down, or its queue is full.
@@ -95,25 +106,31 @@ impl Table {
         Ticket { table: self, token, waiter: Some(closed) }
     }
 
-    pub(super) async fn send(
-        &self,
-        client: &Client,
-        ticket: &Ticket<'_>,
-    ) -> Result<(), AppendError> {
-        self.send_token(client, ticket.token).await
+    /// Hands an entry to the sender, which sends together what comes at one time.
+    pub(super) fn post(&self, ticket: &Ticket<'_>) {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner).push(ticket.token);
+        self.posted.notify_one();
+    }
+
+    /// Waits for something to send.
+    pub(super) async fn posted(&self) {
+        self.posted.notified().await;
+    }
+
+    pub(super) fn take_posted(&self) -> Vec<u64> {
+        std::mem::take(&mut self.outbox.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Sends a copy of an entry that is still open.
     pub(super) async fn send_token(&self, client: &Client, token: u64) -> Result<(), AppendError> {
-        let Some(append) = self.count_copy(token) else { return Ok(()) };
-        let headers = headers(&append)?;
+        let Some(message) = self.count_copy(token) else { return Ok(()) };
         let reply = self.inbox.reply_to(token);
         client
             .publish_with_reply_and_headers(
-                append.subject.clone(),
+                message.subject.clone(),
                 reply,
-                headers,
-                append.payload.clone(),
+                message.headers(),
+                message.payload.clone(),
             )
             .await
             .map_err(|error| match error.kind() {
@@ -124,13 +141,20 @@ impl Table {
             })
     }
 
-    fn count_copy(&self, token: u64) -> Option<Arc<Append>> {
+    /// Closes an entry that the client would not send.
+    pub(super) fn refuse(&self, token: u64, error: AppendError) {
+        if let Some(entry) = self.lock().remove(&token) {
+            let _ = entry.waiter.send(Closed::Unsent(error));
+        }
+    }
+
+    fn count_copy(&self, token: u64) -> Option<Arc<Outgoing>> {
         let mut entries = self.lock();
         let entry = entries.get_mut(&token)?;
         // Counted before it is sent: a copy that may have left must never be forgotten.
         entry.copies += 1;
         entry.again_at = Instant::now() + UNANSWERED;
-        Some(entry.append.clone())
+        Some(entry.message.clone())
     }
 
     /// Everything in flight, oldest first.
@@ -204,25 +228,4 @@ impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         self.table.lock().remove(&self.token);
     }
-}
-
-fn headers(append: &Append) -> Result<HeaderMap, AppendError> {
-    let mut map = HeaderMap::new();
-    map.insert(HeaderName::from_static(names::MESSAGE_ID), value(&append.message_id)?);
-    for (name, text) in &append.headers {
-        map.insert(HeaderName::from_static(name), value(text)?);
-    }
-    if let Some(expect) = &append.expect {
-        let sequence = HeaderValue::from(expect.sequence);
-        map.insert(HeaderName::from_static(names::EXPECTED_SUBJECT_SEQUENCE), sequence);
-        let guard = HeaderName::from_static(names::EXPECTED_SUBJECT_SEQUENCE_SUBJECT);
-        map.insert(guard, value(&expect.guard)?);
-    }
-    Ok(map)
-}
-
-fn value(text: &str) -> Result<HeaderValue, AppendError> {
-    text.parse().map_err(|_| {
-        AppendError::Unavailable(Reason::Unsendable("a header holds a line break".to_owned()))
-    })
 }
