@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, post};
 use runtime::auth::Authenticator;
-use runtime::http::edge;
+use runtime::http::{Edge, edge};
 use runtime::nats::Nats;
 use tokio::sync::Semaphore;
 
@@ -34,7 +34,8 @@ pub(crate) struct App {
     pub uploads: Arc<Semaphore>,
 }
 
-pub(crate) fn router(app: App) -> Router {
+pub(crate) fn router(app: App) -> Edge {
+    let app = Arc::new(app);
     let routes = Router::new()
         .route("/v1/events", post(events::publish).options(handshake))
         .route(
@@ -48,9 +49,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/amd-status-callback", seed(Provider::Twilio, "amd-status"))
         .route("/api/callerdesk/webhook", seed(Provider::CallerDesk, "events"))
         .route("/api/callerdesk/webhook/{secret}", post(webhooks::receive_call_with_secret))
-        .with_state(Arc::new(app));
+        .with_state(app.clone());
     // No browser calls ingest: senders prove who they are by signatures and tokens.
-    edge(routes, None)
+    edge(routes, None).ahead(move |request| webhooks::ahead(&app, request))
 }
 
 /// A path of the applications that are replaced, served by the default source of its provider.

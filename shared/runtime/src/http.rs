@@ -19,5 +19,5 @@ pub use listen::{BindError, bind};
 pub use origins::Origins;
 pub(crate) use origins::is_localhost;
 pub use problem::Problem;
-pub use requests::{RequestId, edge};
+pub use requests::{Edge, RequestId, edge};
 pub use upgrade::{NotRaw, RawStream, into_raw};

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
@@ -22,11 +21,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::Service as _;
 use tracing::{debug, warn};
 
-use crate::http::Peer;
 use crate::http::admission::Admission;
+use crate::http::{Edge, Peer};
 use crate::tasks::{BoxError, Connections, Tasks};
 
 /// The most an HTTP/1 connection keeps for reading, and with it the most that request headers may take.
@@ -66,7 +64,7 @@ impl Default for ServeOptions {
 pub struct ServeError(#[from] crate::tasks::TaskError);
 
 struct Server {
-    router: Router,
+    edge: Edge,
     options: ServeOptions,
     builder: Builder<TokioExecutor>,
     admission: Admission,
@@ -78,14 +76,14 @@ struct Server {
 /// Connections that were upgraded belong to their handlers, which drain them themselves.
 pub async fn serve(
     listeners: Vec<TcpListener>,
-    router: Router,
+    edge: impl Into<Edge>,
     options: ServeOptions,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let grace = options.grace;
     let connections = Connections::new();
     let server = Arc::new(Server {
-        router,
+        edge: edge.into(),
         builder: builder(options.header_deadline),
         admission: Admission::new(options.per_address),
         connections: connections.clone(),
@@ -160,7 +158,7 @@ impl Server {
         Ok(())
     }
 
-    async fn connection(&self, stream: TcpStream, peer: Peer) {
+    async fn connection(self: &Arc<Self>, stream: TcpStream, peer: Peer) {
         let Some(tls) = self.options.tls.clone() else {
             return self.requests(TokioIo::new(stream), peer).await;
         };
@@ -172,16 +170,16 @@ impl Server {
         }
     }
 
-    async fn requests<I>(&self, io: I, peer: Peer)
+    async fn requests<I>(self: &Arc<Self>, io: I, peer: Peer)
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
         let address = peer.address;
         let asked = Arc::new(AtomicBool::new(false));
-        let (router, first) = (self.router.clone(), asked.clone());
+        let (server, first) = (self.clone(), asked.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             first.store(true, Ordering::Relaxed);
-            answer(router.clone(), request, peer.clone())
+            answer(server.clone(), request, peer.clone())
         });
         let mut connection = pin!(self.builder.serve_connection_with_upgrades(io, service));
         // hyper's own deadline starts once it knows the protocol; this one covers a peer that sends nothing.
@@ -212,13 +210,14 @@ impl Server {
 }
 
 async fn answer(
-    mut router: Router,
-    mut request: Request<Incoming>,
+    server: Arc<Server>,
+    request: Request<Incoming>,
     peer: Peer,
 ) -> Result<Response<Body>, Infallible> {
+    let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer.address));
     request.extensions_mut().insert(peer);
-    router.call(request).await
+    Ok(server.edge.answer(request).await)
 }
 
 /// Failures of the one connection that was to be accepted, not of the listener.

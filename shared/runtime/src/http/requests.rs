@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
+use futures_util::future::BoxFuture;
+use tower::Service as _;
 use tracing::debug;
 
 use crate::http::origins::with_origins;
@@ -20,9 +23,21 @@ const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Debug)]
 pub struct RequestId(pub Arc<str>);
 
+/// Answers a request, or gives it back for the routes.
+type Ahead = dyn Fn(Request) -> Result<BoxFuture<'static, Response>, Request> + Send + Sync;
+
+/// What is served: routes, and what stands around them.
+#[derive(Clone)]
+pub struct Edge {
+    routes: Router,
+    ahead: Option<Arc<Ahead>>,
+    /// Routes alone have neither ids nor an access log.
+    is_bare: bool,
+}
+
 /// What every service puts around its routes: an id per request (in problems and in `X-Request-Id`), the access log,
 /// problems for unknown paths and methods, and the check of origins where browsers may come.
-pub fn edge(routes: Router, origins: Option<Origins>) -> Router {
+pub fn edge(routes: Router, origins: Option<Origins>) -> Edge {
     // The fallbacks come before the layers, or preflights of known paths would miss the check of origins.
     let routes = routes
         .fallback(async || {
@@ -36,27 +51,81 @@ pub fn edge(routes: Router, origins: Option<Origins>) -> Router {
         Some(origins) => with_origins(routes, origins),
         None => routes,
     };
-    routes.layer(from_fn(identify))
+    let routes = if is_logging() { routes.layer(from_fn(tell_route)) } else { routes };
+    Edge { routes, ahead: None, is_bare: false }
 }
 
-async fn identify(mut request: Request, next: Next) -> Response {
-    let id: Arc<str> = ids::unguessable().into();
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let entry = Entry::of(&request, &id);
-    let mut response = next.run(request).await;
-    if let Some(entry) = entry {
-        entry.log(&response);
+impl From<Router> for Edge {
+    fn from(routes: Router) -> Self {
+        Self { routes, ahead: None, is_bare: true }
     }
-    let problem = response.extensions_mut().remove::<Problem>().or_else(|| of_extractor(&response));
+}
+
+impl Edge {
+    /// Asks `ahead` before the routes, for a path that is called so often that finding its route shows.
+    /// It must answer as that route does; what it does not know it gives back.
+    #[must_use]
+    pub fn ahead<F>(mut self, ahead: F) -> Self
+    where
+        F: Fn(Request) -> Result<BoxFuture<'static, Response>, Request> + Send + Sync + 'static,
+    {
+        self.ahead = Some(Arc::new(ahead));
+        self
+    }
+
+    pub async fn answer(&self, mut request: Request) -> Response {
+        if self.is_bare {
+            return self.routed(request).await;
+        }
+        let id: Arc<str> = ids::unguessable().into();
+        request.extensions_mut().insert(RequestId(id.clone()));
+        let entry = Entry::of(&request, &id);
+        let mut response = match &self.ahead {
+            None => self.routed(request).await,
+            Some(ahead) => match ahead(request) {
+                Ok(answering) => answering.await,
+                Err(request) => self.routed(request).await,
+            },
+        };
+        if let Some(entry) = entry {
+            entry.log(&response);
+        }
+        finish(&mut response, &id);
+        response
+    }
+
+    async fn routed(&self, request: Request) -> Response {
+        // A router is always ready and never fails.
+        self.routes.clone().call(request).await.unwrap_or_else(|never| match never {})
+    }
+}
+
+/// Names the request in its answer, and in the problem that the answer may be.
+fn finish(response: &mut Response<Body>, id: &str) {
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| of_extractor(response));
     if let Some(problem) = problem {
-        let named = problem.render(Some(&id));
+        let named = problem.render(Some(id));
         let (parts, body) = named.into_parts();
         response.headers_mut().remove(header::CONTENT_LENGTH);
         response.headers_mut().extend(parts.headers);
         *response.body_mut() = body;
     }
-    if let Ok(value) = HeaderValue::from_str(&id) {
+    if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(HEADER, value);
+    }
+}
+
+fn is_logging() -> bool {
+    tracing::enabled!(tracing::Level::DEBUG)
+}
+
+/// The route's pattern, not the path: paths may hold secrets of senders that sign nothing. Only a layer around the
+/// route can see it.
+async fn tell_route(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
     }
     response
 }
@@ -79,7 +148,6 @@ fn of_extractor(response: &Response) -> Option<Problem> {
 struct Entry {
     id: Arc<str>,
     method: Method,
-    route: String,
     peer: Option<Peer>,
     started: Instant,
 }
@@ -87,21 +155,19 @@ struct Entry {
 impl Entry {
     /// `None` while the access log is off, since a busy edge should not pay for a line nobody reads.
     fn of(request: &Request, id: &Arc<str>) -> Option<Self> {
-        if !tracing::enabled!(tracing::Level::DEBUG) {
+        if !is_logging() {
             return None;
         }
-        // The route's pattern, not the path: paths may hold secrets of senders that sign nothing.
-        let route = request.extensions().get::<MatchedPath>();
         Some(Self {
             id: id.clone(),
             method: request.method().clone(),
-            route: route.map_or("(no route)", MatchedPath::as_str).to_owned(),
             peer: request.extensions().get::<Peer>().cloned(),
             started: Instant::now(),
         })
     }
 
     fn log(self, response: &Response) {
+        let route = response.extensions().get::<MatchedPath>();
         let address = self.peer.map(|peer| peer.address.to_string()).unwrap_or_default();
         debug!(
             request.id = %self.id,
@@ -110,7 +176,7 @@ impl Entry {
             duration_ms = self.started.elapsed().as_millis(),
             "{} {}",
             self.method,
-            self.route
+            route.map_or("(no route)", MatchedPath::as_str)
         );
     }
 }

@@ -8,19 +8,18 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use serde_json::Value;
-use tower::ServiceExt as _;
 
 use super::*;
 
-async fn ask(router: &Router, request: Request<Body>) -> (Response<Body>, Value) {
-    let response = router.clone().oneshot(request).await.unwrap();
+async fn ask(edge: &Edge, request: Request<Body>) -> (Response<Body>, Value) {
+    let response = edge.answer(request).await;
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
     (Response::from_parts(parts, Body::empty()), json)
 }
 
-fn app() -> Router {
+fn app() -> Edge {
     let refuse = async || {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", "Send it again.")
             .retry_after(2)
@@ -123,7 +122,7 @@ fn localhost_means_this_machine_and_nothing_that_begins_like_it() {
     }
 }
 
-fn cors() -> Router {
+fn cors() -> Edge {
     let routes = Router::new().route("/x", get(async || "content").post(async || "posted"));
     edge(routes, Some(Origins::new(["https://a.example".to_owned()])))
 }
