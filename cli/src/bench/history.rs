@@ -74,7 +74,7 @@ async fn ask(
         let line = format!("GET {}", path(page));
         let answer = connection.request(&line, headers, b"").await.map_err(told)?;
         if answer.status != 200 {
-            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            let text = String::from_utf8_lossy(answer.body).into_owned();
             return Err(Failure::Failed(format!("a page was answered {}: {text}", answer.status)));
         }
         latencies.push(started.elapsed().as_secs_f64() * 1e3);

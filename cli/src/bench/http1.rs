@@ -11,9 +11,11 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
 }
 
-pub(crate) struct Answer {
+/// An answer, in the connection's own buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: &'a [u8],
 }
 
 impl Connection {
@@ -29,38 +31,41 @@ impl Connection {
         line: &str,
         headers: &str,
         body: &[u8],
-    ) -> Result<Answer> {
-        let length = body.len();
-        let mut request = format!(
-            "{line} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {length}\r\n\r\n"
-        )
-        .into_bytes();
-        request.extend_from_slice(body);
-        self.stream.write_all(&request).await?;
-        self.answer().await
+    ) -> Result<Answer<'_>> {
+        self.exchange(&request(line, headers, body)).await
     }
 
-    async fn answer(&mut self) -> Result<Answer> {
-        loop {
-            if let Some((status, head, length)) = head(&self.buffer)? {
-                while self.buffer.len() < head + length {
-                    self.fill().await?;
-                }
-                let rest = self.buffer.split_off(head + length);
-                let body = self.buffer.split_off(head);
-                self.buffer = rest;
-                return Ok(Answer { status, body });
+    /// Sends a whole request and waits for its answer.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<Answer<'_>> {
+        self.stream.write_all(request).await?;
+        self.buffer.clear();
+        let (status, head, length) = loop {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
             }
-            self.fill().await?;
+            if let Some(known) = head(&self.buffer)? {
+                break known;
+            }
+        };
+        self.buffer.reserve((head + length).saturating_sub(self.buffer.len()));
+        while self.buffer.len() < head + length {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        match self.buffer.get(head..) {
+            Some(body) if body.len() == length => Ok(Answer { status, body }),
+            _ => Err(Error::other("more than the answer to one request")),
         }
     }
+}
 
-    async fn fill(&mut self) -> Result<()> {
-        match self.stream.read_buf(&mut self.buffer).await? {
-            0 => Err(ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
-        }
-    }
+/// The bytes of a request.
+pub(crate) fn request(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head =
+        format!("{line} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
 }
 
 /// Status, length of the head and length of the body, once the head is whole.
@@ -90,5 +95,14 @@ mod tests {
         assert_eq!(head(bytes).unwrap(), Some((202, 44, 3)));
         assert_eq!(head(&bytes[..30]).unwrap(), None);
         assert!(head(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn a_request_says_how_long_its_body_is() {
+        let text = String::from_utf8(request("POST /a", "x: 1\r\n", b"ab")).unwrap();
+        assert_eq!(
+            text,
+            "POST /a HTTP/1.1\r\nhost: localhost\r\nx: 1\r\ncontent-length: 2\r\n\r\nab"
+        );
     }
 }

@@ -11,6 +11,12 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     ticks(&stat).map_or(0.0, |ticks| ticks / TICKS_PER_SECOND)
 }
 
+/// User and system time of the calling thread.
+pub(crate) fn thread_cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
+    ticks(&stat).map_or(0.0, |ticks| ticks / TICKS_PER_SECOND)
+}
+
 /// The name may hold spaces and parentheses, so the fields are counted from its end.
 fn ticks(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;

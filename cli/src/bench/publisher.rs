@@ -95,7 +95,7 @@ impl Work {
                 .await
                 .map_err(told)?;
             if answer.status != 200 && answer.status != 202 {
-                let text = String::from_utf8_lossy(&answer.body).into_owned();
+                let text = String::from_utf8_lossy(answer.body).into_owned();
                 return Err(Failure::Failed(format!("ingest answered {}: {text}", answer.status)));
             }
             progress.inc(u64::try_from(last - first).unwrap_or_default());
