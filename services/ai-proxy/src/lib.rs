@@ -1,22 +1,32 @@
-//! The AI side's place in the platform: configured, connected, watched, drained.
-//! It holds no AI work and fetches nothing from its durables, so what they are owed stays theirs.
+//! The AI side: answers what people say to the AI, hears and speaks, and screens every message for a person in danger.
+//!
+//! Screening and answering are durables of their own, so that a model that hangs delays no screening.
 
+mod answering;
 mod config;
 mod limits;
+mod metrics;
 mod presence;
 pub mod prompts;
 pub mod providers;
 pub mod screen;
 pub mod settings;
+mod tenants;
 
-use runtime::metrics::Metrics;
+use std::time::Duration;
+
+use runtime::config::{self as environment, AI_FILE, AI_TEMPLATES_DIR};
+use runtime::metrics::Metrics as Registry;
 use runtime::nats::Nats;
 use runtime::ops::{self, Readiness};
 use runtime::tasks::{BoxError, Tasks};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use answering::{Board, Worker};
 pub use config::{Config, SERVICE};
+use metrics::Metrics;
+use tenants::Tenants;
 
 /// What the service serves on, bound by the caller so that a test can take port 0.
 #[derive(Debug)]
@@ -24,21 +34,25 @@ pub struct Listeners {
     pub ops: TcpListener,
 }
 
+/// How often what is read off rather than counted is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Runs until `shutdown`, or until one of its tasks fails.
 pub async fn run(
     config: Config,
     listeners: Listeners,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
-    let (metrics, readiness) = (Metrics::new(), Readiness::new());
+    let (registry, readiness) = (Registry::new(), Readiness::new());
     let nats = Box::pin(Nats::connect(&config.nats)).await?;
     let work = readiness.condition("conversations");
     let mut tasks = Tasks::new(&shutdown);
     let stop = tasks.shutdown();
-    tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), metrics.clone(), stop.clone()));
+    tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), registry.clone(), stop.clone()));
     tasks.spawn("presence", presence::watch(nats.clone(), work, stop.clone()));
+    answer(&mut tasks, &config, &nats, &registry, &readiness);
     let Config { catalogue, screen, .. } = config;
-    let screening = screen::run(nats, catalogue, screen, metrics, stop.clone());
+    let screening = screen::run(nats, catalogue, screen, registry, stop.clone());
     tasks.spawn("screen", screening);
     tasks.spawn("readiness", async move {
         stop.cancelled().await;
@@ -46,4 +60,33 @@ pub async fn run(
         Ok(())
     });
     Ok(tasks.finish(config.grace).await?)
+}
+
+fn answer(
+    tasks: &mut Tasks,
+    config: &Config,
+    nats: &Nats,
+    registry: &Registry,
+    readiness: &Readiness,
+) {
+    let (stop, metrics) = (tasks.shutdown(), Metrics::new(registry));
+    let tenants = Tenants::new(config.settings.clone());
+    let board = Board::new(nats, tenants.clone());
+    // The tail goes on until what is begun has ended, which needs to see its own events.
+    let tail = CancellationToken::new();
+    tasks.spawn("tail", board.clone().follow(readiness.condition("tail"), tail.clone()));
+    let (catalogue, templates) = (config.catalogue.clone(), config.templates.clone());
+    let worker =
+        Worker::new(nats, catalogue, board, tenants.clone(), templates.clone(), metrics.clone());
+    let answering = answering::dispatch::run(nats.clone(), worker, config.grace, stop.clone());
+    tasks.spawn("answer", async move {
+        let _tail = tail.drop_guard();
+        answering.await
+    });
+    tasks.spawn("meters", metrics::watch(metrics, tenants, LOOK_EVERY, stop.clone()));
+    let settings = config.settings.clone();
+    let reload = move || settings.reload();
+    tasks.spawn("settings", environment::on_hangup(AI_FILE.name, stop.clone(), reload));
+    let reload = move || templates.reload();
+    tasks.spawn("templates", environment::on_hangup(AI_TEMPLATES_DIR.name, stop, reload));
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use runtime::config::{AI_FILE, Mistakes, Secret};
 
-use crate::providers::{Deadlines, Models};
+use crate::providers::{Deadlines, Models, Usage};
 
 mod environment;
 mod file;
@@ -49,6 +49,15 @@ pub struct Price {
     pub prompt: f64,
     pub completion: f64,
     pub currency: String,
+}
+
+impl Price {
+    pub fn of(&self, usage: &Usage) -> f64 {
+        let count = |tokens: u64| f64::from(u32::try_from(tokens).unwrap_or(u32::MAX));
+        let cost = count(usage.prompt) * self.prompt + count(usage.completion) * self.completion;
+        // Whole millionths, so that sums stay readable.
+        cost.round() / 1_000_000.0
+    }
 }
 
 /// The settings of all tenants; replaced whole when the file changes.

@@ -1,4 +1,12 @@
-//! The service against a real nats-server.
+//! The service against a real nats-server and AI services that misbehave on purpose.
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
 mod presence;
+#[cfg(test)]
+mod providers;
+#[cfg(test)]
+mod sick_service;

@@ -24,19 +24,21 @@ pub(super) enum Broken {
 }
 
 impl Sse {
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        for &byte in bytes {
-            let follows_cr = std::mem::take(&mut self.after_cr);
-            match byte {
-                b'\n' if follows_cr => {}
-                b'\n' => self.end_line()?,
-                b'\r' => {
-                    self.after_cr = true;
-                    self.end_line()?;
-                }
-                _ if self.line.len() >= MAX_LINE => return Err(Broken::TooLong),
-                _ => self.line.push(byte),
+    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
+        while !bytes.is_empty() {
+            if std::mem::take(&mut self.after_cr) {
+                bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
             }
+            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let text = &bytes[..end.unwrap_or(bytes.len())];
+            if self.line.len() + text.len() > MAX_LINE {
+                return Err(Broken::TooLong);
+            }
+            self.line.extend_from_slice(text);
+            let Some(end) = end else { break };
+            self.after_cr = bytes[end] == b'\r';
+            self.end_line()?;
+            bytes = &bytes[end + 1..];
         }
         Ok(())
     }

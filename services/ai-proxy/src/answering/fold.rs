@@ -1,0 +1,150 @@
+//! What is unanswered in a conversation, and who is at it: a pure fold of its events.
+//!
+//! Every instance that has folded the same events knows the same. Time is the log's.
+
+use std::collections::VecDeque;
+
+use super::fact::{Fact, Stored};
+
+/// Messages and answers remembered for the AI's view of what was said before.
+pub(crate) const TURNS: usize = 64;
+/// Messages that are settled and still recognised when they come again.
+const SETTLED: usize = 128;
+
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Conversation {
+    /// The last event under the guard, which the next one must name.
+    pub revision: u64,
+    /// The last event of any kind.
+    pub seen: u64,
+    /// Unanswered messages in the log's order.
+    pub open: VecDeque<Open>,
+    pub claim: Option<Claim>,
+    /// Where messages and answers stand, the newest last.
+    pub turns: VecDeque<u64>,
+    settled: VecDeque<(String, Outcome)>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Open {
+    pub id: String,
+    pub sequence: u64,
+    pub stored_at: i64,
+    /// Attempts that have begun.
+    pub attempts: u32,
+    /// Attempts that the AI service failed; the others ended without a word.
+    pub failures: u32,
+}
+
+/// Who answers now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Claim {
+    pub message: String,
+    pub number: u32,
+    pub holder: String,
+    /// Unix milliseconds by the log's clock.
+    pub until: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    Answered,
+    Failed,
+}
+
+impl Conversation {
+    /// Takes the next event in. One that was taken in already changes nothing.
+    pub(crate) fn apply(&mut self, stored: &Stored) {
+        if stored.sequence <= self.seen {
+            return;
+        }
+        self.seen = stored.sequence;
+        if stored.guarded {
+            self.revision = stored.sequence;
+        }
+        match &stored.fact {
+            Fact::Message { id } => self.said(id, stored),
+            Fact::Attempt { message, number, failures, holder, lease_ms } => {
+                if let Some(open) = self.open.iter_mut().find(|open| open.id == *message) {
+                    (open.attempts, open.failures) = (open.attempts.max(*number), *failures);
+                }
+                self.claim = Some(Claim {
+                    message: message.clone(),
+                    number: *number,
+                    holder: holder.clone(),
+                    until: stored.at.saturating_add(*lease_ms),
+                });
+            }
+            Fact::Extended { message, number, holder, lease_ms } => {
+                if let Some(claim) = &mut self.claim
+                    && claim.is(message, *number, holder)
+                {
+                    claim.until = stored.at.saturating_add(*lease_ms);
+                }
+            }
+            Fact::Answered { message } => {
+                self.turn(stored.sequence);
+                self.settle(message, Outcome::Answered);
+            }
+            Fact::Failed { message } => self.settle(message, Outcome::Failed),
+            Fact::Started | Fact::Used { .. } | Fact::Other => {}
+        }
+    }
+
+    /// Whether a message waits for its answer.
+    pub(crate) fn is_open(&self, sequence: u64) -> bool {
+        self.open.iter().any(|open| open.sequence == sequence)
+    }
+
+    /// Whether this attempt is the one that may answer.
+    pub(crate) fn is_held(&self, message: &str, number: u32, holder: &str) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.is(message, number, holder))
+            && self.open.iter().any(|open| open.id == message)
+    }
+
+    /// A message that failed may be said again and is attempted anew; any other repeat says nothing.
+    fn said(&mut self, id: &str, stored: &Stored) {
+        if self.open.iter().any(|open| open.id == *id) {
+            return;
+        }
+        if let Some(at) = self.settled.iter().position(|(known, _)| known == id) {
+            if self.settled[at].1 == Outcome::Answered {
+                return;
+            }
+            self.settled.remove(at);
+        } else {
+            self.turn(stored.sequence);
+        }
+        self.open.push_back(Open {
+            id: id.to_owned(),
+            sequence: stored.sequence,
+            stored_at: stored.at,
+            attempts: 0,
+            failures: 0,
+        });
+    }
+
+    fn settle(&mut self, message: &str, outcome: Outcome) {
+        self.open.retain(|open| open.id != *message);
+        if self.claim.as_ref().is_some_and(|claim| claim.message == *message) {
+            self.claim = None;
+        }
+        if self.settled.len() >= SETTLED {
+            self.settled.pop_front();
+        }
+        self.settled.push_back((message.to_owned(), outcome));
+    }
+
+    fn turn(&mut self, sequence: u64) {
+        if self.turns.len() >= TURNS {
+            self.turns.pop_front();
+        }
+        self.turns.push_back(sequence);
+    }
+}
+
+impl Claim {
+    fn is(&self, message: &str, number: u32, holder: &str) -> bool {
+        self.message == message && self.number == number && self.holder == holder
+    }
+}

@@ -1,0 +1,90 @@
+//! A message with what the AI needs to answer it, read from the log.
+
+use domain::StreamId;
+use domain::envelope::header;
+use runtime::LogMessage;
+use runtime::log_reader::{LogReader, ReadError};
+use serde::Deserialize;
+
+use super::fold::{Conversation, Open};
+use crate::prompts::Prompt;
+use crate::providers::{Question, Speaker, Turn};
+
+/// What a stored message or answer says, and about which conversation.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Said {
+    conversation_id: String,
+    #[serde(default)]
+    user_id: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    response: String,
+}
+
+/// A question, and the id of the event that asks it.
+pub(crate) struct Asked {
+    pub question: Question,
+    pub event_id: Option<String>,
+}
+
+/// Reads the message and as much before it as the window holds. `None` when the log holds the message no more.
+pub(crate) async fn read(
+    reader: &LogReader,
+    conversation: &Conversation,
+    message: &Open,
+    prompt: &Prompt,
+) -> Result<Option<Asked>, ReadError> {
+    let before = conversation.turns.iter().copied().filter(|turn| *turn < message.sequence);
+    let mut sequences: Vec<u64> = before.collect();
+    let surplus = sequences.len().saturating_sub(prompt.history.history_turns);
+    sequences.drain(..surplus);
+    // Answers to earlier messages may stand behind a message that was said meanwhile.
+    let later = |turn: &u64| *turn > message.sequence && !conversation.is_open(*turn);
+    sequences.extend(conversation.turns.iter().copied().filter(later));
+    sequences.push(message.sequence);
+    let mut found = reader.get_many(StreamId::Conversations.name(), &sequences).await?;
+    let Some(asking) = found.pop().flatten() else { return Ok(None) };
+    let Some(said) = said(&asking) else { return Ok(None) };
+    let history = window(found.iter().flatten(), prompt.history.history_characters);
+    let question = Question {
+        conversation: said.conversation_id,
+        user: said.user_id,
+        message: message.id.clone(),
+        request_id: runtime::ids::ordered(),
+        text: said.message,
+        system: prompt.system.clone(),
+        history,
+        crisis_text: prompt.crisis.clone(),
+    };
+    Ok(Some(Asked { question, event_id: asking.headers.get(header::ID).map(str::to_owned) }))
+}
+
+fn said(message: &LogMessage) -> Option<Said> {
+    serde_json::from_slice(&message.payload).ok()
+}
+
+/// The newest turns that fit, the oldest first.
+fn window<'a>(
+    messages: impl DoubleEndedIterator<Item = &'a LogMessage>,
+    characters: usize,
+) -> Vec<Turn> {
+    let mut left = characters;
+    let mut turns = Vec::new();
+    for message in messages.rev() {
+        let Some(said) = said(message) else { continue };
+        let is_user = message.headers.get(header::TYPE) == Some("conversation.message");
+        let (speaker, text) =
+            if is_user { (Speaker::User, said.message) } else { (Speaker::Ai, said.response) };
+        if text.len() > left {
+            break;
+        }
+        left -= text.len();
+        if !text.is_empty() {
+            turns.push(Turn { speaker, text });
+        }
+    }
+    turns.reverse();
+    turns
+}

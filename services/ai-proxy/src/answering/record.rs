@@ -1,0 +1,125 @@
+//! Appends of an instance that answers: under the guard of its claim, each stored once however often it is tried.
+//! What must not be lost is tried again; what comes too late is told as lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::catalogue::{Admitted, Catalogue, Defaults, Delivery, Publication, Refusal};
+use domain::token::Tenant;
+use runtime::event_log::{AppendError, EventLog, Expect};
+use runtime::nats::Nats;
+use runtime::telemetry::chain;
+use runtime::{clock, ids};
+use serde_json::Value;
+use tokio::time::sleep;
+use tracing::{debug, error, warn};
+
+/// The source of what the AI side appends.
+pub(crate) const SOURCE: &str = "/ai";
+/// Appends whose outcome is unknown are tried again: the same message id makes them one.
+const TRIES: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(250);
+
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    nats: Nats,
+    log: EventLog,
+    catalogue: Arc<Catalogue>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// Somebody else has appended under the guard.
+    #[error("another instance came first")]
+    Conflict,
+    /// The data is not what the catalogue asks for, or too much.
+    #[error("the event cannot be stored as it is")]
+    Unfit,
+    #[error("the log is not available")]
+    Unavailable,
+}
+
+/// An event to be stored or sent; `key` is the same for every attempt to store the same thing.
+pub(crate) struct Record<'a> {
+    pub tenant: &'a Tenant,
+    pub kind: &'static str,
+    pub key: String,
+    pub data: Value,
+    pub cause: Option<&'a str>,
+}
+
+impl Recorder {
+    pub(crate) fn new(nats: &Nats, catalogue: Arc<Catalogue>) -> Self {
+        Self { nats: nats.clone(), log: nats.event_log(), catalogue }
+    }
+
+    pub(crate) fn nats(&self) -> &Nats {
+        &self.nats
+    }
+
+    /// Appends an event behind the revision of its entity; gives the new one.
+    pub(crate) async fn guarded(
+        &self,
+        record: Record<'_>,
+        revision: u64,
+    ) -> Result<u64, RecordError> {
+        let admitted = self.admit(record)?;
+        let guard = admitted.subject.address().guard();
+        self.append(&admitted, Some(Expect { guard, sequence: revision })).await
+    }
+
+    /// Appends a fact that no decision depends on.
+    pub(crate) async fn unguarded(&self, record: Record<'_>) -> Result<u64, RecordError> {
+        let admitted = self.admit(record)?;
+        self.append(&admitted, None).await
+    }
+
+    /// Sends an ephemeral event to who listens; nobody misses one that cannot be sent.
+    pub(crate) async fn live(&self, tenant: &Tenant, kind: &'static str, data: Value) {
+        let key = String::new();
+        let record = Record { tenant, kind, key, data, cause: None };
+        let Ok(admitted) = self.admit(record) else { return };
+        debug_assert_eq!(admitted.delivery, Delivery::Ephemeral);
+        let (headers, data) = (admitted.envelope.headers(), admitted.envelope.data.clone());
+        if let Err(reason) = self.nats.publish(admitted.subject.as_str(), &headers, data).await {
+            debug!(%reason, "an ephemeral event could not be sent");
+        }
+    }
+
+    fn admit(&self, record: Record<'_>) -> Result<Admitted, RecordError> {
+        let mut publication = Publication::new(record.kind, SOURCE, record.data);
+        publication.key = (!record.key.is_empty()).then_some(record.key);
+        publication.causation_id = record.cause.map(str::to_owned);
+        let defaults = Defaults { id: ids::ordered(), now: clock::now() };
+        self.catalogue.admit_own(record.tenant, publication, defaults).map_err(|refusal| {
+            // The reason names the place and never repeats the data.
+            match refusal {
+                Refusal::Invalid(_) => warn!(event.type = record.kind, %refusal, "unfit"),
+                other => error!(event.type = record.kind, refusal = %other, "not in the catalogue"),
+            }
+            RecordError::Unfit
+        })
+    }
+
+    async fn append(
+        &self,
+        admitted: &Admitted,
+        expect: Option<Expect>,
+    ) -> Result<u64, RecordError> {
+        for turn in 0..TRIES {
+            let (subject, id) = (&admitted.subject, &admitted.message_id);
+            let appended =
+                self.log.publish_envelope(subject, id, &admitted.envelope, expect.clone());
+            let failure = match appended.await {
+                Ok(appended) => return Ok(appended.sequence),
+                Err(AppendError::Conflict) => return Err(RecordError::Conflict),
+                Err(AppendError::TooLarge) => return Err(RecordError::Unfit),
+                Err(failure) => failure,
+            };
+            warn!(error = %chain(&failure), event.type = %admitted.envelope.event_type,
+                "tried again: an event of the AI side is not known to be stored");
+            sleep(PAUSE * (turn + 1)).await;
+        }
+        Err(RecordError::Unavailable)
+    }
+}

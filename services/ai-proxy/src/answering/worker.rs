@@ -1,0 +1,208 @@
+//! Answers what is unanswered in one conversation, in order, as long as this instance may.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::catalogue::Catalogue;
+use runtime::nats::Nats;
+use runtime::{clock, ids};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::board::{Board, Unread};
+use super::claim::holder;
+use super::fact::Key;
+use super::fold::{Conversation, Open};
+use super::plan::{Step, next};
+use super::question::{self, Asked};
+use super::record::{Record, RecordError, Recorder};
+use super::round::{Progress, Round};
+use crate::metrics::Metrics;
+use crate::prompts::Templates;
+use crate::providers::{Failure, Reason};
+use crate::tenants::Tenants;
+
+/// When another try is worth it after the log was away.
+const LOG_AWAY: Duration = Duration::from_secs(1);
+/// What the sender is told, as application 001 words it.
+const FAILED: &str = "Failed to get AI response";
+
+#[derive(Clone)]
+pub(crate) struct Worker {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) recorder: Recorder,
+    pub(super) board: Board,
+    pub(super) tenants: Tenants,
+    pub(super) templates: Templates,
+    pub(super) metrics: Metrics,
+    pub(super) me: String,
+    pub(super) abandon: CancellationToken,
+}
+
+/// Where it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rest {
+    /// Nothing is unanswered.
+    Done,
+    /// To be looked at again then.
+    Later(Duration),
+}
+
+/// What keeps a worker from going on now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stopped(pub(super) Duration);
+
+impl From<RecordError> for Stopped {
+    fn from(_: RecordError) -> Self {
+        Self(LOG_AWAY)
+    }
+}
+
+impl From<Unread> for Stopped {
+    fn from(_: Unread) -> Self {
+        Self(LOG_AWAY)
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(
+        nats: &Nats,
+        catalogue: Arc<Catalogue>,
+        board: Board,
+        tenants: Tenants,
+        templates: Templates,
+        metrics: Metrics,
+    ) -> Self {
+        let inner = Inner {
+            recorder: Recorder::new(nats, catalogue),
+            board,
+            tenants,
+            templates,
+            metrics,
+            me: holder(),
+            abandon: CancellationToken::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.inner.board
+    }
+
+    /// Makes whatever is begun give its claim back.
+    pub(crate) fn abandon(&self) {
+        self.inner.abandon.cancel();
+    }
+
+    /// Answers message after message.
+    pub(crate) async fn answer(&self, key: &Key) -> Rest {
+        loop {
+            match self.step(key).await {
+                Ok(true) => {}
+                Ok(false) => return Rest::Done,
+                Err(Stopped(rest)) => return Rest::Later(rest),
+            }
+        }
+    }
+
+    /// One look at the conversation and what follows from it; `false` when nothing is unanswered.
+    async fn step(&self, key: &Key) -> Result<bool, Stopped> {
+        if self.inner.abandon.is_cancelled() {
+            return Err(Stopped(Duration::ZERO));
+        }
+        let conversation = self.inner.board.conversation(key).await?;
+        match next(&conversation, &self.inner.me, clock::unix_millis()) {
+            Step::Nothing => return Ok(false),
+            Step::Wait { for_ms } => return Err(Stopped(spread(for_ms))),
+            Step::GiveUp { message, revision } => {
+                let failure = Reason::Abandoned.into();
+                self.inner.fail(key, &message, None, &failure, revision).await?;
+            }
+            Step::Attempt { message, number, revision } => {
+                let progress =
+                    Progress { number, revision, failures: message.failures, after: None };
+                Box::pin(self.attempt(key, &conversation, &message, progress)).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn attempt(
+        &self,
+        key: &Key,
+        conversation: &Conversation,
+        message: &Open,
+        progress: Progress,
+    ) -> Result<(), Stopped> {
+        let inner = &*self.inner;
+        let prompt = inner.templates.of(key.tenant.as_str());
+        let reader = inner.recorder.nats().log_reader();
+        match question::read(&reader, conversation, message, &prompt).await {
+            Ok(Some(asked)) => {
+                Round { inner, key, message, asked, prompt }.attempts(progress).await
+            }
+            Ok(None) => {
+                warn!("a message that waits for its answer cannot be read any more");
+                let failure = Reason::Malformed.into();
+                Ok(inner.fail(key, message, None, &failure, progress.revision).await?)
+            }
+            Err(error) => {
+                debug!(%error, "a message cannot be read now");
+                Err(Stopped(LOG_AWAY))
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Tells the sender that there is no answer. The same message sent again is attempted again.
+    pub(super) async fn fail(
+        &self,
+        key: &Key,
+        message: &Open,
+        asked: Option<&Asked>,
+        failure: &Failure,
+        revision: u64,
+    ) -> Result<(), RecordError> {
+        let reason = failure.reason.name();
+        let question = asked.map(|asked| &asked.question);
+        let conversation = question.map_or(key.entity.as_str(), |it| it.conversation.as_str());
+        let code = match failure.reason {
+            Reason::BudgetExhausted => "ai_budget_exhausted",
+            _ => "ai_unavailable",
+        };
+        let mut data = json!({
+            "conversationId": conversation, "messageId": message.id, "message": FAILED,
+            "code": code, "attempts": message.attempts, "reason": reason,
+        });
+        let user = question.map(|it| it.user.clone()).filter(|user| !user.is_empty());
+        if let (Some(fields), Some(user)) = (data.as_object_mut(), user) {
+            fields.insert("userId".to_owned(), json!(user));
+        }
+        let record = Record {
+            tenant: &key.tenant,
+            kind: "ai.failed",
+            key: format!("failed:{}:{revision}", message.sequence),
+            data,
+            cause: asked.and_then(|asked| asked.event_id.as_deref()),
+        };
+        let stored = match self.recorder.guarded(record, revision).await {
+            Ok(stored) => stored,
+            // Whoever came first has done something about it.
+            Err(RecordError::Conflict) => revision + 1,
+            Err(error) => return Err(error),
+        };
+        self.metrics.gave_up(reason);
+        self.board.reached(stored).await.map_err(|_| RecordError::Unavailable)
+    }
+}
+
+/// A little later than asked, so that those who wait for the same do not come at once.
+pub(super) fn spread(for_ms: i64) -> Duration {
+    let least = u64::try_from(for_ms).unwrap_or(0);
+    Duration::from_millis(least + ids::jitter(least / 4 + 50))
+}
