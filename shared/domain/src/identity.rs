@@ -57,6 +57,28 @@ pub struct Identity {
     pub key: u64,
 }
 
+/// What the names of connections without a credential begin with.
+const NOBODY: &str = "anonymous-";
+
+impl Identity {
+    /// Stands for the key of an identity that no key verified.
+    pub const NO_KEY: u64 = 0;
+
+    /// A name of its own for a connection without a credential; `id` is nobody else's.
+    pub fn name_of_nobody(id: &str) -> String {
+        format!("{NOBODY}{id}")
+    }
+
+    pub fn is_name_of_nobody(user: &str) -> bool {
+        user.starts_with(NOBODY)
+    }
+
+    /// Whether this one came without a credential. A signed name never counts, whatever it looks like.
+    pub fn is_anonymous(&self) -> bool {
+        self.key == Self::NO_KEY && Self::is_name_of_nobody(&self.user)
+    }
+}
+
 /// A pattern in which `*` stands for any run of characters.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Glob(Arc<str>);

@@ -231,7 +231,7 @@ impl Authenticator {
         debug_assert!(!matches!(role, Role::Admin | Role::Service), "refused by the file's reader");
         Ok(Identity {
             tenant,
-            user: format!("anonymous-{}", ids::unguessable()).into(),
+            user: Identity::name_of_nobody(&ids::unguessable()).into(),
             role,
             email: None,
             channels: Vec::new(),

@@ -50,9 +50,14 @@ impl Member {
         minted: Arc<str>,
         brought: &Brought,
     ) -> Result<Opened, Lost> {
-        let identity = Arc::new(admitted.identity);
+        let mut identity = admitted.identity;
         let found = find(edge, &identity, minted, brought).await?;
         let Found { client_id, record, revision, opening, remembered, is_reconnect } = found;
+        // Somebody without a credential is who the session says; everybody else's is the same already.
+        if *identity.user != *record.user {
+            identity.user = record.user.as_str().into();
+        }
+        let identity = Arc::new(identity);
         let tenant = identity.tenant.clone();
         let device = Device {
             tenant: tenant.clone(),
@@ -150,6 +155,12 @@ impl From<RecordError> for Tried {
     }
 }
 
+/// A connection without a credential gets a new name each time: all it has to show for its session is the session's id,
+/// which nobody else knows.
+fn is_owner(identity: &Identity, user: &str) -> bool {
+    *identity.user == *user || identity.is_anonymous() && Identity::is_name_of_nobody(user)
+}
+
 /// A session that the client had before, taken over from whoever holds it.
 async fn find_session(
     edge: &Shared,
@@ -159,7 +170,7 @@ async fn find_session(
 ) -> Result<Option<Found>, Tried> {
     let tenant = &identity.tenant;
     let Some((before, _)) = edge.records.load(tenant, id).await? else { return Ok(None) };
-    if before.user != *identity.user {
+    if !is_owner(identity, &before.user) {
         return Ok(None);
     }
     // The old connection is ended first; what it stored last is what the new one goes on from.

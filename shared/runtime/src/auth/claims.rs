@@ -14,7 +14,7 @@ use crate::auth::applications::{Application, Expiry, TenantRule};
 /// How far the clocks of issuer and platform may differ for `nbf`. `exp` has no leeway.
 const LEEWAY_SECONDS: f64 = 60.0;
 /// Stands for the key of claims that no key verified: another system vouched for them.
-pub(super) const NO_KEY: u64 = 0;
+pub(super) const NO_KEY: u64 = Identity::NO_KEY;
 const LONGEST_TEXT: usize = 256;
 const MOST_GLOBS: usize = 200;
 
