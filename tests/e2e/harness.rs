@@ -45,6 +45,8 @@ pub(crate) struct Options {
     environment: Vec<(Service, &'static str, String)>,
     /// Besides the one of the configuration.
     origin: Option<String>,
+    /// Besides the one of the configuration, as they stand in its file.
+    applications: String,
     /// Services reach NATS through what is started for them, not directly.
     nats_address: BTreeMap<Service, SocketAddr>,
 }
@@ -79,6 +81,11 @@ impl Options {
         self
     }
 
+    pub(crate) fn applications(mut self, applications: String) -> Self {
+        self.applications = applications;
+        self
+    }
+
     pub(crate) fn nats_of(mut self, service: Service, address: SocketAddr) -> Self {
         self.nats_address.insert(service, address);
         self
@@ -105,7 +112,8 @@ impl TestPlatform {
     /// The services on a server that is already there.
     pub(crate) async fn on(nats: NatsServer, options: Options) -> Self {
         let folder = TempDir::new().unwrap();
-        settings::write(folder.path(), options.origin.as_deref().unwrap_or(ORIGIN));
+        let origin = options.origin.as_deref().unwrap_or(ORIGIN);
+        settings::write(folder.path(), origin, &options.applications);
         nats.provision().await;
         let mut services = vec![Service::Ingest];
         if !options.write_side_alone {

@@ -6,6 +6,7 @@
     reason = "a program that talks to a terminal"
 )]
 
+mod compatibility;
 mod conformance;
 mod events;
 mod lint;
@@ -21,7 +22,7 @@ cargo xtask <chore>
 
   test          install what the tests need, check format, lints and purity, run every test
   lint          format, clippy and purity only
-  docs          write the documents that are generated (docs/CONFIG.md, docs/EVENTS.md)
+  docs          write the documents that are generated (docs/CONFIG.md, docs/EVENTS.md, docs/COMPATIBILITY.md)
   conformance   run the official Engine.IO and Socket.IO suites five times: --suites DIR [--debug]
   fetch-nats    find or fetch nats-server and print where it is
   help          this text";
@@ -62,6 +63,7 @@ fn docs() -> Result<(), String> {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
     write("docs/CONFIG.md", &output.stdout)?;
+    write("docs/COMPATIBILITY.md", compatibility::document()?.as_bytes())?;
     write("docs/EVENTS.md", events::document()?.as_bytes())
 }
 

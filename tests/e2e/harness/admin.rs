@@ -99,6 +99,13 @@ impl Admin {
         history.record(Entry::Stored { value, stream, sequence, duplicate: false });
     }
 
+    /// The data of the last event on such a subject of the log.
+    pub(crate) async fn last(&self, subject: &str) -> Option<Json> {
+        let message = self.stream("ACTIVITY").await;
+        let message = message.get_last_raw_message_by_subject(subject).await.ok()?;
+        serde_json::from_slice(&message.payload).ok()
+    }
+
     /// The subjects of a stream's messages, oldest first.
     pub(crate) async fn subjects(&self, stream: &str) -> Vec<String> {
         let stream = self.stream(stream).await;

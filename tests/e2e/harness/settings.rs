@@ -14,7 +14,7 @@ pub(crate) const WHATSAPP: &str = "whatsapp-app-secret-of-the-test";
 pub(crate) const STANDARD: &str = "whsec_c3RhbmRhcmQtd2ViaG9va3Mtc2VjcmV0LW9mLXRlc3Q=";
 pub(super) const PLATFORM_KEY: &str = "platform-key-of-the-test-0123456789abcdef";
 
-pub(super) fn write(folder: &Path, origin: &str) {
+pub(super) fn write(folder: &Path, origin: &str, more_applications: &str) {
     let applications = format!(
         r#"[[application]]
 name = "test"
@@ -24,7 +24,7 @@ key = {{ secret = "{SECRET}" }}
 expiry = "required"
 default_role = "user"
 cookie = "token"
-"#
+{more_applications}"#
     );
     let sources = format!(
         r#"[[source]]

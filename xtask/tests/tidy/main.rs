@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod codes;
 #[cfg(test)]
+mod compatibility;
+#[cfg(test)]
 mod crates;
 #[cfg(test)]
 mod documents;
