@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench, client, completions, data, health, history, publish, quarantine, safety, service,
-    simulate, streams, tail, team, token, up,
+    simulate, streams, tail, team, token, up, view,
 };
 
 /// Throughline: webhooks become events, clients follow them and get exactly what they missed.
@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Tail(tail::Arguments),
     /// Read what a channel held
     History(history::Arguments),
+    /// Read what a view is or was, or have it built anew
+    View(view::Arguments),
     /// Send believable provider traffic through the real endpoints
     Simulate(simulate::Arguments),
     /// Look at what could not be understood, and try it again

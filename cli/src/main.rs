@@ -23,6 +23,7 @@ mod team;
 mod token;
 mod up;
 mod variables;
+mod view;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Publish(arguments) => publish::run(arguments).await,
         Command::Tail(arguments) => tail::run(arguments).await,
         Command::History(arguments) => history::run(arguments).await,
+        Command::View(arguments) => view::run(arguments).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,
         Command::Quarantine(arguments) => quarantine::run(arguments).await,
         Command::Safety(arguments) => safety::run(arguments),

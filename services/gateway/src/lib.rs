@@ -198,6 +198,8 @@ fn routes(edge: Edge) -> Router {
         .route("/v1/history", get(history::page))
         .route("/v1/views/{view}", get(views::list))
         .route("/v1/views/{view}/{key}", get(views::one))
+        .route("/v1/rebuilds", post(views::rebuild))
+        .route("/v1/rebuilds/{node}/{job}", get(views::progress))
         .route("/api/ws/status", get(management::status))
         .route("/api/ws/rooms", get(management::status))
         .route("/api/ws/broadcast", post(management::broadcast))

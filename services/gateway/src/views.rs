@@ -3,13 +3,17 @@
 
 use std::sync::Arc;
 
+use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use domain::cursor::Cursor;
 use domain::envelope::parse_rfc3339;
 use domain::position::{Position, StreamPosition, fingerprint};
-use domain::replay::view::{MOST, ViewAnswer, ViewRequest};
+use domain::replay::view::{
+    MOST, Progress, ProgressRequest, RebuildRequest, ViewAnswer, ViewRequest,
+};
 use domain::replay::{Sequences, question, refusal};
 use domain::views::View;
 use domain::{Channel, Identity, Role, StreamId};
@@ -236,6 +240,59 @@ async fn answer(
     }
     body.push('}');
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// `POST /v1/rebuilds` `{view}`: has a view built anew on every node, and names the one whose progress can be asked.
+pub(crate) async fn rebuild(
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    uri: Uri,
+    body: Bytes,
+) -> Result<Response, Response> {
+    let identity = administrator(&edge, &headers, &uri).await?;
+    let asked: RebuildRequest = serde_json::from_slice(&body).map_err(|error| {
+        let detail = format!("The body is not what is expected: {error}.");
+        problems::bad_request("bad_body", detail).into_response()
+    })?;
+    let begun: Result<Progress, _> =
+        edge.library.ask(&identity.tenant, question::VIEW_REBUILD, &asked).await;
+    let begun = begun.map_err(|error| problem(refused(error)).into_response())?;
+    Ok((StatusCode::ACCEPTED, Json(begun)).into_response())
+}
+
+/// `GET /v1/rebuilds/{node}/{job}`.
+pub(crate) async fn progress(
+    State(edge): State<Edge>,
+    Path((node, job)): Path<(String, usize)>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Response> {
+    let identity = administrator(&edge, &headers, &uri).await?;
+    let asked = ProgressRequest { node, job };
+    let told: Result<Progress, _> =
+        edge.library.ask(&identity.tenant, question::VIEW_PROGRESS, &asked).await;
+    match told {
+        Ok(progress) => Ok(Json(progress).into_response()),
+        Err(LibraryError::Refused(code)) if code == refusal::NOT_FOUND => {
+            let detail = "Nothing is known of this build; the node may have started anew.";
+            Err(Problem::new(StatusCode::NOT_FOUND, "not_found", detail).into_response())
+        }
+        Err(error) => Err(problem(refused(error)).into_response()),
+    }
+}
+
+async fn administrator(
+    edge: &Shared,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Identity, Response> {
+    let credentials = Credentials::of(headers, uri.query());
+    let admitted = edge.auth.authenticate(&credentials).await.map_err(|e| e.into_response())?;
+    if admitted.identity.role == Role::Admin {
+        return Ok(admitted.identity);
+    }
+    let detail = "This needs the role admin.";
+    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response())
 }
 
 fn problem(refused: Refused) -> Problem {
