@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 mod answer;
 mod audio;
 pub mod config;
+mod decider;
 mod gate;
 pub mod idempotency;
 mod inbox;
@@ -71,8 +72,9 @@ pub async fn run(
     let intake = Intake::new(&nats, catalogue, memory.clone(), metrics.clone(), config.in_flight);
     let mut tasks = Tasks::new(&shutdown);
     let stop = tasks.shutdown();
-    tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), registry, stop.clone()));
+    tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), registry.clone(), stop.clone()));
     remember(&mut tasks, &nats, &memory, metrics, &readiness);
+    decider::start(&mut tasks, &nats, &intake, &registry, &readiness, config.grace);
     let inbox = inbox::run(intake.clone(), nats.clone(), config.grace, stop.clone());
     tasks.spawn("inbox", inbox);
     let sources = config.sources.clone();

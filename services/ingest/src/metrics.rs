@@ -15,10 +15,12 @@ pub(crate) enum Way {
     Http,
     Inbox,
     Redrive,
+    /// What the platform itself has done or collected.
+    Own,
 }
 
 impl Way {
-    const ALL: [Self; 4] = [Self::Webhook, Self::Http, Self::Inbox, Self::Redrive];
+    const ALL: [Self; 5] = [Self::Webhook, Self::Http, Self::Inbox, Self::Redrive, Self::Own];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -26,14 +28,15 @@ impl Way {
             Self::Http => "http",
             Self::Inbox => "inbox",
             Self::Redrive => "redrive",
+            Self::Own => "own",
         }
     }
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    accepted: [Counter; 4],
-    duplicates: [Counter; 4],
+    accepted: [Counter; 5],
+    duplicates: [Counter; 5],
     refused: Family<Labels, Counter>,
     pub quarantined: Counter,
     pub append_seconds: Histogram,

@@ -90,6 +90,12 @@ impl Platform {
 
     /// Streams that recognise repeats by themselves for a tenth of a second only.
     pub(crate) async fn start_with_short_duplicate_window() -> Self {
+        let window = r#""duplicate_window": "#;
+        Self::start_with(&format!(r#"{window}"2m""#), &format!(r#"{window}"100ms""#)).await
+    }
+
+    /// With another setting in all that is provisioned.
+    pub(crate) async fn start_with(usual: &str, instead: &str) -> Self {
         let nats = TestNats::start_empty().await;
         let folder = tempfile::tempdir().unwrap();
         let declared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../nats");
@@ -98,8 +104,7 @@ impl Platform {
             for file in std::fs::read_dir(declared.join(part)).unwrap() {
                 let file = file.unwrap();
                 let text = std::fs::read_to_string(file.path()).unwrap();
-                let text =
-                    text.replace(r#""duplicate_window": "2m""#, r#""duplicate_window": "100ms""#);
+                let text = text.replace(usual, instead);
                 std::fs::write(folder.path().join(part).join(file.file_name()), text).unwrap();
             }
         }

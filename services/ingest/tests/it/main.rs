@@ -6,6 +6,8 @@
     reason = "what a test cannot have fails it"
 )]
 
+mod commander;
+mod commands;
 mod faults;
 mod harness;
 mod inbox;

@@ -1,0 +1,96 @@
+//! Decides commands: every one once, whoever asks how often and whatever dies meanwhile.
+//!
+//! What there is to decide on comes from the log by the sequences that this instance's own tails have seen; what is
+//! decided goes there by guarded appends. Crisis commands have a durable and lanes of their own: they wait behind
+//! nothing. Several instances share the durables; no entity belongs to any of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::metrics::Metrics as Registry;
+use runtime::nats::Nats;
+use runtime::ops::Readiness;
+use runtime::tasks::{BoxError, Tasks};
+use tokio_util::sync::CancellationToken;
+
+use crate::intake::Intake;
+
+mod entities;
+mod execute;
+mod index;
+mod metrics;
+mod record;
+mod signals;
+mod tail;
+mod worker;
+
+pub(crate) use execute::{Decider, Keep, Undecided};
+
+use metrics::Metrics;
+use signals::Signals;
+use tail::Tail;
+use worker::Worker;
+
+const CRISIS: &str = "crisis";
+/// A durable of COMMANDS and the lanes in which its commands are decided beside each other.
+const ALL_OTHERS: (&str, usize) = ("ingest", 64);
+const OF_CRISES: (&str, usize) = ("ingest-crisis", 16);
+
+/// Starts the tails and the workers among `tasks`; the handle decides for others in this process.
+pub(crate) fn start(
+    tasks: &mut Tasks,
+    nats: &Nats,
+    intake: &Intake,
+    registry: &Registry,
+    readiness: &Readiness,
+    grace: Duration,
+) -> Decider {
+    let stop = tasks.shutdown();
+    let tails: Vec<_> = Tail::all().into_iter().map(Arc::new).collect();
+    let signals = Arc::new(Signals::default());
+    for tail in &tails {
+        let warm = readiness.condition(tail.condition());
+        let following = follow(tail.clone(), nats.clone(), signals.clone(), warm, stop.clone());
+        tasks.spawn(format!("tail of {}", tail.category()), following);
+    }
+    let decider = Decider::new(nats, tails, intake.clone(), Metrics::new(registry));
+    for (crisis, (durable, lanes)) in [(true, OF_CRISES), (false, ALL_OTHERS)] {
+        let worker =
+            Worker { decider: decider.clone(), nats: nats.clone(), log: intake.log().clone() };
+        let working = work(worker, crisis, durable, lanes, grace, stop.clone());
+        tasks.spawn(format!("commands of {durable}"), working);
+    }
+    let intake = intake.clone();
+    tasks.spawn("signals", async move { signals.tell(&intake, stop).await });
+    decider
+}
+
+async fn follow(
+    tail: Arc<Tail>,
+    nats: Nats,
+    signals: Arc<Signals>,
+    warm: runtime::ops::Condition,
+    stop: CancellationToken,
+) -> Result<(), BoxError> {
+    tail.follow(nats, &signals, warm, stop).await
+}
+
+/// Fetches nothing before the states can be folded from what the tails have seen.
+async fn work(
+    worker: Worker,
+    crisis: bool,
+    durable: &'static str,
+    lanes: usize,
+    grace: Duration,
+    stop: CancellationToken,
+) -> Result<(), BoxError> {
+    for tail in worker.decider.tails() {
+        if (tail.category() == CRISIS) == crisis {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tail.is_warm() => {}
+            }
+        }
+    }
+    worker.run(durable, lanes, grace, stop).await
+}

@@ -1,0 +1,241 @@
+//! The states of entities, folded from the log as far as their categories' tails have come and kept for the next
+//! command. One command at a time is decided on an entity; another instance's is noticed by the guard.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::aggregate::{Entity, RecordedEvent};
+use domain::{Address, Envelope, Subject, aggregates};
+use runtime::LogMessage;
+use runtime::log_reader::{LogReader, ReadError};
+use time::OffsetDateTime;
+use tokio::sync::OwnedMutexGuard;
+use tracing::warn;
+
+use super::tail::Tail;
+
+/// Entities, and commands remembered by them, that are kept in memory; the others are folded anew.
+const WEIGHT: usize = 200_000;
+/// Events that are read at a time.
+const CHUNK: usize = 256;
+/// How long a decision waits for its category's tail before it asks the log itself.
+const TAIL_WITHIN: Duration = Duration::from_millis(500);
+
+/// The folded state of one entity and how it stands to the log.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) entity: Box<dyn Entity>,
+    /// The sequence of its last event: what the next append expects.
+    pub(super) expected: u64,
+    /// The last event that this process appended: the tail must have come so far.
+    appended: u64,
+    /// The event that was folded last: most often the record that is asked for next.
+    last: Option<RecordedEvent>,
+    life: u64,
+}
+
+type Shared = Arc<tokio::sync::Mutex<Known>>;
+
+#[derive(Default)]
+struct Generation {
+    known: HashMap<String, Shared>,
+    weight: usize,
+}
+
+/// Two generations: when the younger is full the older is forgotten.
+pub(super) struct Entities {
+    generations: Mutex<(Generation, Generation)>,
+    reader: LogReader,
+}
+
+/// Held while something is decided on an entity.
+pub(super) struct Held {
+    known: OwnedMutexGuard<Known>,
+    address: Address,
+    size: usize,
+}
+
+impl Entities {
+    pub(super) fn new(reader: LogReader) -> Self {
+        Self { generations: Mutex::default(), reader }
+    }
+
+    /// The entity as far as it is known, once nobody else decides on it. `None` for a category without behaviour.
+    pub(super) async fn hold(&self, tail: &Tail, address: &Address) -> Option<Held> {
+        let shared = self.shared(tail, address)?;
+        let known = shared.lock_owned().await;
+        let size = known.entity.size();
+        Some(Held { known, address: address.clone(), size })
+    }
+
+    fn shared(&self, tail: &Tail, address: &Address) -> Option<Shared> {
+        let name = address.guard();
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let (young, old) = &mut *generations;
+        if let Some(shared) = young.known.get(&name) {
+            return Some(shared.clone());
+        }
+        let shared = match old.known.remove(&name) {
+            Some(shared) => shared,
+            None => Arc::new(tokio::sync::Mutex::new(Known::blank(tail)?)),
+        };
+        let weight = 1 + shared.try_lock().map_or(0, |known| known.entity.size());
+        young.known.insert(name, shared.clone());
+        Self::grow(young, old, weight);
+        Some(shared)
+    }
+
+    /// Gives an entity back.
+    pub(super) fn release(&self, held: Held) {
+        let grown = held.known.entity.size().saturating_sub(held.size);
+        drop(held);
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let (young, old) = &mut *generations;
+        Self::grow(young, old, grown);
+    }
+
+    fn grow(young: &mut Generation, old: &mut Generation, weight: usize) {
+        young.weight += weight;
+        if young.weight > WEIGHT / 2 {
+            *old = mem::take(young);
+        }
+    }
+
+    /// Folds what the tail has seen since.
+    pub(super) async fn advance(&self, tail: &Tail, held: &mut Held) -> Result<(), ReadError> {
+        let life = tail.progress().life;
+        if held.life() != life {
+            held.forget(tail);
+        }
+        if !tail.reaches(held.known.appended, TAIL_WITHIN).await {
+            return self.fold_from_leader(tail, held).await;
+        }
+        let hash = tail.hash(&held.address);
+        let news = tail.index().after(hash, held.known.expected);
+        match news {
+            Some(sequences) => self.fold(tail, held, &sequences).await,
+            None => self.fold_from_leader(tail, held).await,
+        }
+    }
+
+    /// After a conflict: waits until what came first is known, or asks the log's leader for all there is.
+    pub(super) async fn catch_up(&self, tail: &Tail, held: &mut Held) -> Result<(), ReadError> {
+        let (stream, guard) = (tail.stream().name(), held.address.guard());
+        let last = self.reader.last_of_subject_from_leader(stream, &guard).await?;
+        let last = last.map_or(0, |message| message.sequence);
+        if last > held.known.expected && tail.reaches(last, TAIL_WITHIN).await {
+            self.advance(tail, held).await?;
+        }
+        if held.known.expected == last {
+            return Ok(());
+        }
+        // The tail has it not, or retention has taken what was expected.
+        self.fold_from_leader(tail, held).await
+    }
+
+    async fn fold(&self, tail: &Tail, held: &mut Held, sequences: &[u64]) -> Result<(), ReadError> {
+        for chunk in sequences.chunks(CHUNK) {
+            let found = self.reader.get_many(tail.stream().name(), chunk).await?;
+            // What is not there any more has expired.
+            found.into_iter().flatten().for_each(|message| held.evolve(message));
+        }
+        Ok(())
+    }
+
+    /// From the beginning, one by one: for an entity that was forgotten, and where the tail is behind.
+    pub(super) async fn fold_from_leader(
+        &self,
+        tail: &Tail,
+        held: &mut Held,
+    ) -> Result<(), ReadError> {
+        let (stream, guard) = (tail.stream().name(), held.address.guard());
+        held.forget(tail);
+        let (mut from, mut sequences) = (1, Vec::new());
+        while let Some(message) = self.reader.next_from_leader(stream, from, &guard).await? {
+            from = message.sequence + 1;
+            sequences.push(message.sequence);
+            held.evolve(message);
+        }
+        let hash = tail.hash(&held.address);
+        tail.index().learn(hash, sequences);
+        Ok(())
+    }
+
+    /// A record of this entity as it stands in the log.
+    pub(super) async fn record(
+        &self,
+        tail: &Tail,
+        held: &Held,
+        sequence: u64,
+    ) -> Result<Option<RecordedEvent>, ReadError> {
+        if let Some(last) = held.known.last.as_ref().filter(|last| last.sequence == sequence) {
+            return Ok(Some(last.clone()));
+        }
+        let found = self.reader.get(tail.stream().name(), sequence).await?;
+        Ok(found.and_then(|message| recorded(&message)))
+    }
+}
+
+impl Known {
+    fn blank(tail: &Tail) -> Option<Self> {
+        let entity = aggregates::blank(tail.category())?;
+        let life = tail.progress().life;
+        Some(Self { entity, expected: 0, appended: 0, last: None, life })
+    }
+}
+
+impl Held {
+    pub(super) fn entity(&self) -> &dyn Entity {
+        &*self.known.entity
+    }
+
+    pub(super) fn expected(&self) -> u64 {
+        self.known.expected
+    }
+
+    /// This process has appended its next event.
+    pub(super) fn appended(&mut self, sequence: u64) {
+        self.known.appended = self.known.appended.max(sequence);
+    }
+
+    fn life(&self) -> u64 {
+        self.known.life
+    }
+
+    fn forget(&mut self, tail: &Tail) {
+        if let Some(blank) = Known::blank(tail) {
+            *self.known = blank;
+        }
+    }
+
+    fn evolve(&mut self, message: LogMessage) {
+        // Two entities may share a hash.
+        let ours = Subject::parse(&message.subject).is_ok_and(|s| *s.address() == self.address);
+        if !ours || message.sequence <= self.known.expected {
+            return;
+        }
+        self.known.expected = message.sequence;
+        match recorded(&message) {
+            Some(event) => {
+                self.known.entity.evolve(&event);
+                self.known.last = Some(event);
+            }
+            None => warn!(sequence = message.sequence, "an event of an entity cannot be read"),
+        }
+    }
+}
+
+fn recorded(message: &LogMessage) -> Option<RecordedEvent> {
+    let data: Bytes = message.payload.clone();
+    let envelope = Envelope::from_message(&message.subject, &message.headers, data).ok()?;
+    Some(RecordedEvent::new(envelope, message.sequence, at(message.stored_at)))
+}
+
+/// A stored time.
+pub(super) fn at(unix_millis: i64) -> OffsetDateTime {
+    let nanos = i128::from(unix_millis) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}

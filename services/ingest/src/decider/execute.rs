@@ -1,0 +1,252 @@
+//! One command from its entity's state to its record, and what else is told because of it.
+//!
+//! The append expects the entity as it was decided on. A conflict means that something else came first: the state is
+//! brought up to date and the command decided again, or found decided. So whatever dies at whatever moment, a command
+//! has one record, and its repeats are answered from that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Command;
+use domain::aggregate::{self, Decision, RecordedEvent, Rejection};
+use runtime::event_log::{AppendError, EventLog, Expect};
+use runtime::ids;
+use runtime::log_reader::ReadError;
+use runtime::nats::Nats;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use super::entities::{Entities, Held};
+use super::metrics::{Metrics, Outcome};
+use super::record::{self, Unrecordable};
+use super::tail::Tail;
+use crate::intake::{Intake, IntakeError};
+use crate::metrics::Way;
+
+/// Each lost race means that another command was decided: as many in a row are a storm.
+const RACES: usize = 32;
+const APPEND_WITHIN: Duration = Duration::from_secs(3);
+
+/// A handle that is cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Decider {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    tails: Vec<Arc<Tail>>,
+    entities: Entities,
+    intake: Intake,
+    log: EventLog,
+    metrics: Metrics,
+}
+
+/// A decided command.
+#[derive(Clone, Debug)]
+pub(crate) struct Executed {
+    pub outcome: Outcome,
+    pub record: RecordedEvent,
+}
+
+/// Which decisions leave a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Keep {
+    /// Every one: a caller may ask again.
+    Every,
+    /// A refusal of what the platform asks itself is nothing to tell.
+    Accepted,
+}
+
+/// Why a command is not decided.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Undecided {
+    #[error("it cannot be recorded")]
+    Hopeless(#[source] Unrecordable),
+    #[error("its entity's events could not be read")]
+    Read(#[source] ReadError),
+    #[error("the log did not store the decision")]
+    Append(#[source] AppendError),
+    #[error("what else is to be told could not be stored")]
+    FollowUp(#[source] IntakeError),
+    #[error("other commands on its entity came first too often")]
+    Contended,
+    #[error("it took too long")]
+    Late,
+}
+
+impl Executed {
+    /// What the caller is told.
+    pub(crate) fn answer(&self, command: &Command) -> Map<String, Value> {
+        aggregate::answer(&command.id, &self.record)
+    }
+}
+
+impl Decider {
+    pub(super) fn new(
+        nats: &Nats,
+        tails: Vec<Arc<Tail>>,
+        intake: Intake,
+        metrics: Metrics,
+    ) -> Self {
+        let entities = Entities::new(nats.log_reader());
+        let log = nats.event_log().with_deadline(APPEND_WITHIN);
+        Self { inner: Arc::new(Inner { tails, entities, intake, log, metrics }) }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    pub(super) fn tails(&self) -> &[Arc<Tail>] {
+        &self.inner.tails
+    }
+
+    /// Decides a command, or finds its decision, and tells what else is to be told. `now` is when the command was
+    /// stored. `None` where nothing was to be kept.
+    pub(crate) async fn execute(
+        &self,
+        command: &Command,
+        now: OffsetDateTime,
+        keep: Keep,
+    ) -> Result<Option<Executed>, Undecided> {
+        let Some(executed) = self.decide(command, now, keep).await? else { return Ok(None) };
+        self.follow_up(command, &executed).await?;
+        Ok(Some(executed))
+    }
+
+    pub(super) async fn decide(
+        &self,
+        command: &Command,
+        now: OffsetDateTime,
+        keep: Keep,
+    ) -> Result<Option<Executed>, Undecided> {
+        let (tail, mut held) = self.hold(command).await?;
+        let decided = self.decide_on(tail, &mut held, command, now, keep).await;
+        self.inner.entities.release(held);
+        if let Ok(Some(executed)) = &decided {
+            self.inner.metrics.decided(executed.outcome);
+        }
+        decided
+    }
+
+    async fn hold(&self, command: &Command) -> Result<(&Tail, Held), Undecided> {
+        let hopeless = |why| Undecided::Hopeless(why);
+        let tail = self.inner.tails.iter().find(|tail| tail.category() == command.category());
+        let tail = tail.ok_or_else(|| hopeless(Unrecordable::NoEntity))?;
+        let address = command.address().map_err(|_| hopeless(Unrecordable::Misplaced))?;
+        let held = self.inner.entities.hold(tail, &address).await;
+        Ok((tail, held.ok_or_else(|| hopeless(Unrecordable::NoEntity))?))
+    }
+
+    async fn decide_on(
+        &self,
+        tail: &Tail,
+        held: &mut Held,
+        command: &Command,
+        now: OffsetDateTime,
+        keep: Keep,
+    ) -> Result<Option<Executed>, Undecided> {
+        let entities = &self.inner.entities;
+        entities.advance(tail, held).await.map_err(Undecided::Read)?;
+        let mut forced = None;
+        for _ in 0..RACES {
+            if let Some(sequence) = held.entity().decided(&command.key()) {
+                let found = entities.record(tail, held, sequence).await.map_err(Undecided::Read)?;
+                if let Some(record) = found {
+                    return Ok(Some(Executed { outcome: Outcome::Repeated, record }));
+                }
+                // It has expired, and what is known of the entity is as old.
+                entities.fold_from_leader(tail, held).await.map_err(Undecided::Read)?;
+            }
+            let decision = match forced.take() {
+                Some(rejection) => Err(rejection),
+                None => held.entity().decide(command, now),
+            };
+            let outcome = outcome_of(&decision);
+            if keep == Keep::Accepted && outcome != Outcome::Accepted {
+                return Ok(None);
+            }
+            match self.append(held, command, decision, now).await {
+                Ok(record) => return Ok(Some(Executed { outcome, record })),
+                Err(Undecided::Append(AppendError::Conflict)) => {
+                    self.inner.metrics.conflicts.inc();
+                    entities.catch_up(tail, held).await.map_err(Undecided::Read)?;
+                }
+                Err(Undecided::Append(AppendError::TooLarge)) if outcome == Outcome::Accepted => {
+                    forced = Some(record::too_large());
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Err(Undecided::Contended)
+    }
+
+    async fn append(
+        &self,
+        held: &mut Held,
+        command: &Command,
+        decision: Result<Decision, Rejection>,
+        now: OffsetDateTime,
+    ) -> Result<RecordedEvent, Undecided> {
+        // An id for this attempt alone: should an earlier one still be on its way, the guard lets one of them in.
+        let id = ids::ordered();
+        let admitted = record::admit(self.inner.intake.catalogue(), command, decision, &id, now);
+        let admitted = admitted.map_err(Undecided::Hopeless)?;
+        let expect =
+            Expect { guard: admitted.subject.address().guard(), sequence: held.expected() };
+        let appended = self.inner.log.publish_envelope(
+            &admitted.subject,
+            &admitted.message_id,
+            &admitted.envelope,
+            Some(expect),
+        );
+        let appended = appended.await.map_err(Undecided::Append)?;
+        held.appended(appended.sequence);
+        Ok(RecordedEvent::new(admitted.envelope, appended.sequence, now))
+    }
+
+    /// Stores what else is to be told; what is stored already is recognised by its id.
+    pub(super) async fn follow_up(
+        &self,
+        command: &Command,
+        executed: &Executed,
+    ) -> Result<(), Undecided> {
+        let (tail, mut held) = self.hold(command).await?;
+        let told = self.tell(tail, &mut held, command, executed.record.sequence).await;
+        self.inner.entities.release(held);
+        told
+    }
+
+    async fn tell(
+        &self,
+        tail: &Tail,
+        held: &mut Held,
+        command: &Command,
+        sequence: u64,
+    ) -> Result<(), Undecided> {
+        let entities = &self.inner.entities;
+        entities.advance(tail, held).await.map_err(Undecided::Read)?;
+        let found = entities.record(tail, held, sequence).await.map_err(Undecided::Read)?;
+        let Some(event) = found else { return Ok(()) };
+        for draft in held.entity().follow_ups(&event) {
+            // One of a type for each decision: the same whenever it is told again.
+            let id = format!("{}:{}", event.id, draft.event_type);
+            let (catalogue, cause) = (self.inner.intake.catalogue(), event.id.clone());
+            let now = event.stored_at;
+            let admitted = record::admit_draft(catalogue, &command.tenant, draft, cause, &id, now);
+            let admitted =
+                admitted.map_err(|refusal| Undecided::Hopeless(Unrecordable::Refused(refusal)))?;
+            let stored = self.inner.intake.store(Way::Own, admitted).await;
+            stored.map_err(Undecided::FollowUp)?;
+        }
+        Ok(())
+    }
+}
+
+fn outcome_of(decision: &Result<Decision, Rejection>) -> Outcome {
+    match decision {
+        Ok(Decision::Recorded(_)) => Outcome::Accepted,
+        Ok(Decision::Unchanged(_)) => Outcome::Unchanged,
+        Err(_) => Outcome::Rejected,
+    }
+}
