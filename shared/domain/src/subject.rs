@@ -9,7 +9,7 @@ use crate::token::{EntityToken, InvalidToken, Tenant, Token};
 
 const STORED: &str = "events";
 const EPHEMERAL: &str = "live";
-const VOICE: &str = "data";
+const VOICE: &str = "voice";
 
 /// One entity of one tenant.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -130,18 +130,19 @@ pub fn entity_filter(tenant: &Tenant, entity: &EntityToken) -> String {
 
 /// Where a piece of speech of a conversation is handed over: a request to the AI side, which is no event.
 pub fn voice_request(tenant: &Tenant, conversation: &EntityToken) -> String {
-    format!("{EPHEMERAL}.{tenant}.voice.{conversation}.{VOICE}")
+    format!("{VOICE}.{tenant}.{conversation}.data")
 }
 
 /// Those requests of every tenant, for who answers them.
 pub fn voice_requests() -> String {
-    format!("{EPHEMERAL}.*.voice.*.{VOICE}")
+    format!("{VOICE}.*.*.data")
 }
 
-/// Whether it is such a request, which who listens to ephemeral events sees too.
-pub fn is_voice_request(subject: &str) -> bool {
-    let mut tokens = subject.split('.');
-    tokens.nth(2) == Some("voice") && tokens.nth(1) == Some(VOICE)
+/// The tenant and the conversation that a piece of speech belongs to.
+pub fn conversation_of_voice(subject: &str) -> Result<(Tenant, EntityToken), InvalidToken> {
+    let mut tokens = subject.strip_prefix("voice.").ok_or(InvalidToken)?.split('.');
+    let mut next = || tokens.next().ok_or(InvalidToken);
+    Ok((Tenant::parse(next()?)?, EntityToken::parse(next()?)?))
 }
 
 /// The tenant of a subject such as `events.<tenant>.…` or `publish.<tenant>.…`.
@@ -256,9 +257,9 @@ mod tests {
     fn a_piece_of_speech_goes_where_the_ai_side_listens() {
         let (acme, c9) = (Tenant::parse("acme").unwrap(), EntityToken::from_external("c-9"));
         let subject = voice_request(&acme, &c9);
-        assert_eq!(subject, "live.acme.voice.c-9.data");
-        assert!(is_voice_request(&subject) && !is_voice_request("live.acme.voice.c-9.audio"));
-        assert_eq!(voice_requests(), "live.*.voice.*.data");
+        assert_eq!(subject, "voice.acme.c-9.data");
+        assert_eq!(voice_requests(), "voice.*.*.data");
+        assert_eq!(conversation_of_voice(&subject).unwrap(), (acme, c9));
     }
 
     #[test]
