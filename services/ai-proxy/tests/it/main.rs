@@ -5,6 +5,8 @@ mod answers;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 mod presence;
 #[cfg(test)]
 mod providers;
