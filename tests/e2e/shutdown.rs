@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::tungstenite::Message;
+
 use crate::checker::{History, Start};
-use crate::clients::websocket::End;
+use crate::clients::http::Request;
+use crate::clients::token;
+use crate::clients::websocket::{End, handshake};
 use crate::harness::cast::{agent, calls, journey, source};
-use crate::harness::{Options, Service, TestPlatform, eventually};
+use crate::harness::{Options, Service, TENANT, TestPlatform, eventually};
 
 #[tokio::test]
 async fn a_draining_gateway_sends_its_clients_away_with_the_advice_to_resume() {
@@ -32,6 +37,63 @@ async fn a_draining_gateway_sends_its_clients_away_with_the_advice_to_resume() {
         socket.drain().await;
         events.drain().await;
         history.assert_clean();
+        ended(&mut platform, Service::Gateway).await;
+        platform.finish().await;
+    })
+    .await;
+}
+
+/// Between two polls a client has no request that it could be told by.
+#[tokio::test]
+async fn a_client_that_polls_hears_of_the_end_by_its_next_request() {
+    journey(60, async {
+        let mut platform = TestPlatform::start().await;
+        let gateway = platform.gateway();
+        let path = "/socket.io/?EIO=4&transport=polling";
+        let open = Request::get(path).send(gateway).await.unwrap().text();
+        let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
+        let path = format!("{path}&sid={}", open["sid"].as_str().unwrap());
+        let connect = format!("40{{\"token\":\"{}\"}}", token::token(TENANT, "ann", "agent"));
+        Request::post(&path).body("text/plain", connect).send(gateway).await.unwrap();
+        let told = Request::get(&path).send(gateway).await.unwrap().text();
+        assert!(told.starts_with("40"), "{told}");
+        platform.signal(Service::Gateway, "TERM");
+        let operations = platform.operations(Service::Gateway);
+        eventually(Duration::from_secs(10), "the gateway is ready no more", async || {
+            !Request::get("/readyz").send(operations).await.is_ok_and(|answer| answer.status == 200)
+        })
+        .await;
+        let last = Request::get(&path).send(gateway).await.unwrap();
+        assert_eq!((last.status, last.text().split('\u{1e}').next_back()), (200, Some("1")));
+        let another = Request::get("/socket.io/?EIO=4&transport=polling").send(gateway).await;
+        assert!(another.is_err() || another.is_ok_and(|answer| answer.status == 503));
+        ended(&mut platform, Service::Gateway).await;
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_on_sending_reads_why_it_was_closed() {
+    journey(60, async {
+        let mut platform = TestPlatform::start().await;
+        let path = format!("/ws?token={}", token::token(TENANT, "ann", "agent"));
+        let (mut sink, mut stream) = handshake(platform.gateway(), &path).await.unwrap().split();
+        let sending = tokio::spawn(async move {
+            while sink.send(Message::Pong(vec![7; 100].into())).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        platform.signal(Service::Gateway, "TERM");
+        let mut code = None;
+        while let Some(message) = stream.next().await {
+            match message.expect("the connection is not reset") {
+                Message::Close(frame) => code = frame.map(|frame| u16::from(frame.code)),
+                _ => assert!(code.is_none(), "nothing comes after the end"),
+            }
+        }
+        assert_eq!(code, Some(4000));
+        sending.await.unwrap();
         ended(&mut platform, Service::Gateway).await;
         platform.finish().await;
     })

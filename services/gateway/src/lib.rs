@@ -22,6 +22,7 @@ mod admin;
 mod commands;
 pub mod config;
 mod devices;
+mod documents;
 mod edge;
 mod entry;
 mod event_stream;
@@ -140,16 +141,19 @@ async fn accept(
         () = stop.cancelled() => return Ok(()),
         () = readiness.ready() => {}
     }
-    let (leaving, draining) = (edge.clone(), stop.clone());
+    let (leaving, closed) = (edge.clone(), CancellationToken::new());
+    let door = closed.clone();
     let goodbye = async move {
-        draining.cancelled().await;
+        stop.cancelled().await;
         readiness.stopping();
         leaving.start_draining();
+        // The door stays open until everybody has left: a client that polls hears of it by its next request.
+        leaving.connections.drain(config.grace).await;
+        door.cancel();
     };
     let app = with_edge(routes(edge.clone()), Some(edge.auth.origins()));
-    let serving = http::serve(public, app, config.http, stop);
+    let serving = http::serve(public, app, config.http, closed);
     let (served, ()) = tokio::join!(serving, goodbye);
-    edge.connections.drain(config.grace).await;
     Ok(served?)
 }
 
@@ -205,6 +209,8 @@ fn routes(edge: Edge) -> Router {
         .route("/api/ws/broadcast", post(management::broadcast))
         .route("/v1/commands", post(commands::http::command))
         .route("/api/calls/{callSid}/terminate", post(commands::http::terminate))
+        .route("/asyncapi.json", get(documents::asyncapi))
+        .route("/openapi.json", get(documents::openapi))
         .route("/v1/acks", post(admin::acknowledge))
         .route("/v1/revocations", post(admin::revoke))
         .route("/v1/quarantine", get(admin::quarantine))

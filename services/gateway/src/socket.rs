@@ -11,8 +11,9 @@ use runtime::http::{Peer, Problem, into_raw};
 use sha1::{Digest as _, Sha1};
 use tracing::debug;
 
-use crate::edge::Edge;
+use crate::edge::{Edge, Refused};
 use crate::member::Brought;
+use crate::problems;
 
 mod connection;
 mod ending;
@@ -23,6 +24,8 @@ mod requests;
 use connection::Connection;
 use io::Socket;
 
+const STOPPING: Refused =
+    Refused::new("unavailable", "This gateway is stopping; connect again and reach another.");
 /// RFC 6455 section 1.3.
 const ACCEPT_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -39,6 +42,9 @@ pub(crate) async fn upgrade(
         return Problem::new(StatusCode::UPGRADE_REQUIRED, "not_a_websocket", detail)
             .into_response();
     };
+    if edge.connections.is_draining() {
+        return problems::refused(STOPPING).into_response();
+    }
     // Other sites can open a WebSocket with the user's cookies, so a cookie is no credential here.
     let credentials = Credentials::of(request.headers(), request.uri().query()).without_cookies();
     let upgrading = hyper::upgrade::on(&mut request);

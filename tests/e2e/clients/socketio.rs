@@ -13,8 +13,15 @@ use super::scripts::Script;
 use crate::checker::{ClientName, Entry, Frame, History, Start, Value, hash};
 
 /// What the server says about the connection itself; everything else is an event.
-const OWN: [&str; 5] =
-    ["throughline:ready", "throughline:gap", "throughline:position", "error", "pong"];
+const OWN: [&str; 7] = [
+    "throughline:ready",
+    "throughline:gap",
+    "throughline:position",
+    "throughline:snapshot",
+    "active_calls",
+    "error",
+    "pong",
+];
 
 pub(crate) struct SocketIo {
     pub(crate) name: ClientName,

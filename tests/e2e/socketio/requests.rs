@@ -143,8 +143,9 @@ async fn what_is_refused_is_answered_with_its_code_or_as_an_error_event() {
             ("ack", json!("no cursor"), "bad_cursor"),
             ("publish", json!({ "type": "crisis.alert", "data": {} }), "not_allowed"),
             ("publish", json!({ "type": "no.such", "data": {} }), "unknown_type"),
-            ("conversation:start", json!({ "avatarId": "a" }), "not_available"),
-            ("voice:data", binary.clone(), "not_available"),
+            ("conversation:message", json!("hello"), "no_conversation"),
+            ("admin:assign_crisis", json!({ "alert": "c-9-1" }), "invalid_data"),
+            ("voice:data", binary.clone(), "no_conversation"),
             ("hello", binary, "unknown_event"),
         ] {
             let answer = ann.request(event, json!([argument])).await;

@@ -196,8 +196,12 @@ impl Connection {
         self.timer_is_stale = true;
     }
 
+    fn frame_limits(&self) -> Limits {
+        Limits { text: self.edge.limits.message_bytes, binary: voice::LONGEST_FRAME }
+    }
+
     async fn process_messages(&mut self) -> Result<(), Ending> {
-        let limits = Limits { text: self.edge.limits.message_bytes, binary: voice::LONGEST_FRAME };
+        let limits = self.frame_limits();
         loop {
             match self.socket.reader.next_message(limits) {
                 Ok(Some(message)) => Box::pin(self.process(message)).await?,
@@ -279,10 +283,17 @@ impl Connection {
             Some(_) | None => {}
         }
         // The session has ended before the goodbye: whoever takes it over must not wait for a slow socket.
-        if ending != Ending::gone() {
-            self.queue(close_frame(ending.code, &ending.reason));
-            let _slow = timeout(GOODBYE, self.socket.flush()).await;
+        if ending == Ending::gone() {
+            return;
         }
+        let limits = self.frame_limits();
+        let mut socket = self.socket;
+        socket.send(close_frame(ending.code, &ending.reason));
+        let _slow = if ending.is_answer {
+            timeout(GOODBYE, socket.flush()).await.is_err()
+        } else {
+            timeout(GOODBYE, socket.farewell(limits)).await.is_err()
+        };
     }
 }
 

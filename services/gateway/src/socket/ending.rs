@@ -11,16 +11,18 @@ use crate::wires::websocket_frame::Violation;
 pub(super) struct Ending {
     pub code: u16,
     pub reason: String,
+    /// The client has closed already and is only answered.
+    pub is_answer: bool,
 }
 
 impl Ending {
     fn new(code: u16, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
+        Self { code, reason: reason.into(), is_answer: false }
     }
 
     /// The client closed; answered with its own code.
     pub(super) fn by_client(code: Option<u16>) -> Self {
-        Self::new(code.unwrap_or(1000), "")
+        Self { is_answer: true, ..Self::new(code.unwrap_or(1000), "") }
     }
 
     /// Whether the client has ended it in good order.

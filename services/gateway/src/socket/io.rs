@@ -11,7 +11,7 @@ use runtime::http::RawStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::wires::websocket_frame::Reader;
+use crate::wires::websocket_frame::{Limits, Message, Reader};
 
 /// Read from the stack, so that an idle connection holds no read buffer.
 const READ: usize = 8 * 1024;
@@ -88,6 +88,30 @@ impl Socket {
             Poll::Ready(Ok(()))
         })
         .await
+    }
+
+    /// Writes what is left and reads until the client has agreed to the end: what it still sends, left unread, would
+    /// have its system throw away what was written. The caller holds the deadline.
+    pub(crate) async fn farewell(mut self, limits: Limits) {
+        if self.flush().await.is_err() {
+            return;
+        }
+        let mut is_read = true;
+        loop {
+            while is_read {
+                match self.reader.next_message(limits) {
+                    Ok(Some(Message::Close(_))) => return,
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    // What breaks the protocol is taken off unread, until the client closes.
+                    Err(_) => is_read = false,
+                }
+            }
+            let Ok(Happened::Read | Happened::Wrote) = self.drive().await else { return };
+            if !is_read {
+                self.reader = Reader::default();
+            }
+        }
     }
 
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Happened>> {

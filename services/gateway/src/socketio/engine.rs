@@ -263,8 +263,11 @@ impl<A: Application> Engine<A> {
         match carrier {
             Carrier::WebSocket(mut socket) => {
                 socket.send(close_frame(1000, ""));
-                let waits = closing != Closing::TransportClose;
-                let _slow = timeout(GOODBYE, farewell(socket, waits.then_some(limits))).await;
+                let _slow = if closing == Closing::TransportClose {
+                    timeout(GOODBYE, socket.flush()).await.is_err()
+                } else {
+                    timeout(GOODBYE, socket.farewell(limits)).await.is_err()
+                };
             }
             Carrier::Polling(mut poll) if poll.is_waiting() => {
                 poll.answer(CLOSE);
@@ -289,21 +292,6 @@ impl Carrier {
             Self::Polling(poll) => {
                 poll.gone().await;
                 Ok(Happened::Closed)
-            }
-        }
-    }
-}
-
-/// Writes what is left and reads until a client that did not close itself has agreed: else its system might throw away
-/// what was written.
-async fn farewell(mut socket: Socket, waits: Option<Limits>) {
-    let (Ok(()), Some(limits)) = (socket.flush().await, waits) else { return };
-    while let Ok(Happened::Read | Happened::Wrote) = socket.drive().await {
-        loop {
-            match socket.reader.next_message(limits) {
-                Ok(Some(websocket_frame::Message::Close(_))) | Err(_) => return,
-                Ok(Some(_)) => {}
-                Ok(None) => break,
             }
         }
     }

@@ -58,6 +58,9 @@ pub(super) async fn handle<A: Applications>(
 impl<A: Applications> Server<A> {
     /// Opens a session that polls.
     fn handshake(&self, request: &Request, peer: Peer) -> Response {
+        if self.connections.is_draining() {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
         let most = self.options.waiting_per_address;
         let Some(waiting) = self.sessions.wait(peer.address.ip(), most) else {
             debug!("too many sessions of one address without a credential");
@@ -111,6 +114,9 @@ impl<A: Applications> Server<A> {
             && !self.sessions.knows(sid)
         {
             return Err(Refusal::UnknownSession);
+        }
+        if sid.is_none() && self.connections.is_draining() {
+            return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
         }
         let upgrading = hyper::upgrade::on(&mut request);
         let (server, handshake) = (self.clone(), handshake(&request, peer, None));

@@ -41,6 +41,11 @@ impl Connections {
         self.tracker.is_empty()
     }
 
+    /// Whether they are being drained: nothing new is to begin.
+    pub fn is_draining(&self) -> bool {
+        self.tracker.is_closed()
+    }
+
     /// Waits for all to end; those left after `grace` are dropped, and their number is returned.
     pub async fn drain(&self, grace: Duration) -> usize {
         self.tracker.close();
