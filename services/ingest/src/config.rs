@@ -7,14 +7,17 @@ use std::time::Duration;
 use domain::catalogue::Catalogue;
 use runtime::auth;
 use runtime::config::{
-    CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, IDEMPOTENCY_MEMORY_BYTES, INGEST_IN_FLIGHT, LISTEN,
-    Mistakes, OPS_LISTEN, Reader, SEND_LOWAT_BYTES, SHUTDOWN_GRACE_MS, SOURCES_FILE, Strings,
+    CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, ESCALATION_FILE, IDEMPOTENCY_MEMORY_BYTES,
+    INGEST_IN_FLIGHT, LISTEN, Mistakes, OPS_LISTEN, Reader, SEND_LOWAT_BYTES, SHUTDOWN_GRACE_MS,
+    SOURCES_FILE, Strings,
 };
 use runtime::http::ServeOptions;
 use runtime::nats::NatsConfig;
 use runtime::telemetry::chain;
 use runtime::{telemetry, tls};
 
+use crate::effects::Twilio;
+use crate::escalation;
 use crate::sources::Registry;
 
 pub const SERVICE: &str = "ingest";
@@ -30,6 +33,10 @@ pub struct Config {
     pub auth: auth::Settings,
     pub catalogue: Arc<Catalogue>,
     pub sources: Registry,
+    /// Who is called when an alert is not answered.
+    pub chains: escalation::Registry,
+    /// Where calls are ended.
+    pub twilio: Option<Twilio>,
     /// Requests that wait for the log at one time; more are refused with 503.
     pub in_flight: usize,
     /// Bytes for remembering message ids over 72 hours.
@@ -50,6 +57,12 @@ impl Config {
             reader.mistakes(mistakes);
             Registry::default()
         });
+        let chains = escalation::Registry::open(reader.path(&ESCALATION_FILE));
+        let chains = chains.unwrap_or_else(|mistakes| {
+            reader.mistakes(mistakes);
+            escalation::Registry::default()
+        });
+        let twilio = Twilio::read(&mut reader);
         let in_flight = reader.number(&INGEST_IN_FLIGHT);
         let memory = reader.bytes(&IDEMPOTENCY_MEMORY_BYTES);
         let config = Self {
@@ -65,6 +78,8 @@ impl Config {
                 Err(_) => return Err(reader.finish(()).err().unwrap_or(Mistakes(Vec::new()))),
             },
             sources,
+            chains,
+            twilio,
             in_flight,
             memory,
             grace,
@@ -92,6 +107,8 @@ mod tests {
         let given = [
             ("OPS_LISTEN", "here"),
             ("SOURCES_FILE", "/nowhere"),
+            ("ESCALATION_FILE", "/nowhere"),
+            ("TWILIO_ACCOUNT_SID", "AC1"),
             ("INGEST_IN_FLIGHT", "many"),
             ("CATALOGUE_DIR", "/nowhere"),
         ];
@@ -100,6 +117,8 @@ mod tests {
             "NATS_URL",
             "OPS_LISTEN",
             "SOURCES_FILE",
+            "ESCALATION_FILE",
+            "TWILIO_AUTH_TOKEN",
             "INGEST_IN_FLIGHT",
             "CATALOGUE_DIR",
             "JWT_SECRET",

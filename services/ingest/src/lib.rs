@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::StreamId;
 use runtime::auth::Authenticator;
-use runtime::config::SOURCES_FILE;
+use runtime::config::{ESCALATION_FILE, SOURCES_FILE};
 use runtime::http_client::{Client, Limits};
 use runtime::nats::Nats;
 use runtime::ops::{self, Condition, Readiness};
@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 mod answer;
 mod audio;
 pub mod config;
+pub mod effects;
+pub mod escalation;
 mod decider;
 mod gate;
 pub mod idempotency;
@@ -32,12 +34,14 @@ mod metrics;
 mod proof;
 mod publication;
 mod quarantine;
+mod receipts;
 mod receive;
 mod redrive;
 mod revocations;
 mod routes;
 pub mod sources;
 mod submission;
+mod worker;
 
 pub use config::Config;
 use intake::Intake;
@@ -74,7 +78,8 @@ pub async fn run(
     let stop = tasks.shutdown();
     tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), registry.clone(), stop.clone()));
     remember(&mut tasks, &nats, &memory, metrics, &readiness);
-    decider::start(&mut tasks, &nats, &intake, &registry, &readiness, config.grace);
+    let decider =
+        decider::start(&mut tasks, &nats, &intake, &registry, &readiness, config.grace);
     let inbox = inbox::run(intake.clone(), nats.clone(), config.grace, stop.clone());
     tasks.spawn("inbox", inbox);
     let sources = config.sources.clone();
@@ -82,6 +87,7 @@ pub async fn run(
     tasks.spawn("redrive", redrive);
     let reload = move || sources.reload();
     tasks.spawn("sources", environment::on_hangup(SOURCES_FILE.name, stop.clone(), reload));
+    crises(&mut tasks, &nats, &intake, decider, config.chains, config.twilio)?;
     let auth = Authenticator::new(config.auth, &Client::new(CLIENT)?);
     tasks.spawn("auth", auth.clone().run(stop.clone()));
     let revoked = readiness.condition("revocations");
@@ -94,6 +100,24 @@ pub async fn run(
     let serving = http::serve(listeners.http, routes::router(app), config.http, stop);
     tasks.spawn("http", async move { Ok(serving.await?) });
     Ok(tasks.finish(config.grace).await?)
+}
+
+/// The clock of alerts and what else the log drives: pages, calls to end, what gateways have delivered.
+fn crises(
+    tasks: &mut Tasks,
+    nats: &Nats,
+    intake: &Intake,
+    decider: decider::Decider,
+    chains: escalation::Registry,
+    twilio: Option<effects::Twilio>,
+) -> Result<(), BoxError> {
+    escalation::start(tasks, nats, &chains, decider, intake.metrics());
+    effects::start(tasks, nats, intake, &chains, twilio)?;
+    receipts::start(tasks, nats, intake);
+    let stop = tasks.shutdown();
+    let reload = move || chains.reload();
+    tasks.spawn("escalation file", environment::on_hangup(ESCALATION_FILE.name, stop, reload));
+    Ok(())
 }
 
 fn remember(

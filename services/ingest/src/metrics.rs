@@ -33,6 +33,60 @@ impl Way {
     }
 }
 
+/// What became of a clock that has run out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    Escalated,
+    Reopened,
+    /// Somebody had answered before.
+    Answered,
+}
+
+impl Step {
+    const ALL: [Self; 3] = [Self::Escalated, Self::Reopened, Self::Answered];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Escalated => "escalated",
+            Self::Reopened => "reopened",
+            Self::Answered => "answered",
+        }
+    }
+}
+
+/// What became of an attempt to do something outside of the platform.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Effect {
+    Paged,
+    PageRetried,
+    PageFailed,
+    CallEnded,
+    CallRetried,
+    CallFailed,
+}
+
+impl Effect {
+    const ALL: [Self; 6] = [
+        Self::Paged,
+        Self::PageRetried,
+        Self::PageFailed,
+        Self::CallEnded,
+        Self::CallRetried,
+        Self::CallFailed,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Paged => "paged",
+            Self::PageRetried => "page_retried",
+            Self::PageFailed => "page_failed",
+            Self::CallEnded => "call_ended",
+            Self::CallRetried => "call_retried",
+            Self::CallFailed => "call_failed",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     accepted: [Counter; 5],
@@ -43,6 +97,8 @@ pub(crate) struct Metrics {
     pub remembered_events: Gauge,
     pub remembered_bytes: Gauge,
     pub forgotten: Counter,
+    steps: [Counter; 3],
+    effects: [Counter; 6],
 }
 
 impl Metrics {
@@ -63,12 +119,30 @@ impl Metrics {
                 .gauge("ingest_idempotency_bytes", "Memory that remembering them takes"),
             forgotten: registry
                 .counter("ingest_idempotency_forgotten", "Message ids dropped before their time"),
+            steps: {
+                let family: Family<Labels, Counter> =
+                    registry.counters("ingest_alert_clocks", "Clocks of alerts that ran out");
+                Step::ALL.map(|step| family.get_or_create(&[("step", step.name())]).clone())
+            },
+            effects: {
+                let help = "What was done outside of the platform, and how it went";
+                let family: Family<Labels, Counter> = registry.counters("ingest_effects", help);
+                Effect::ALL.map(|e| family.get_or_create(&[("outcome", e.name())]).clone())
+            },
         }
     }
 
     pub(crate) fn stored(&self, way: Way, duplicate: bool) {
         let counters = if duplicate { &self.duplicates } else { &self.accepted };
         counters[way as usize].inc();
+    }
+
+    pub(crate) fn step(&self, step: Step) {
+        self.steps[step as usize].inc();
+    }
+
+    pub(crate) fn effect(&self, effect: Effect) {
+        self.effects[effect as usize].inc();
     }
 
     pub(crate) fn refused(&self, reason: &'static str) {

@@ -8,6 +8,9 @@
 
 mod commander;
 mod commands;
+mod crises;
+mod effects;
+mod elsewhere;
 mod faults;
 mod harness;
 mod inbox;

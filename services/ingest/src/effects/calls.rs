@@ -1,0 +1,93 @@
+//! Ends calls at their provider when somebody asked to, and says what became of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::StreamId;
+use domain::aggregate::RecordedEvent;
+use domain::catalogue::Publication;
+use domain::token::Tenant;
+use runtime::durable::Job;
+use runtime::telemetry::chain;
+use serde_json::{Map, Value};
+use tracing::{info, warn};
+
+use super::Outside;
+use super::twilio::{Failed, Twilio};
+use crate::escalation::recorded;
+use crate::metrics::Effect;
+use crate::worker::{Settled, pause};
+
+const SOURCE: &str = "/effects/calls";
+/// With these pauses about two minutes: nobody waits longer for a call to end.
+const ATTEMPTS: u64 = 8;
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const NOT_CONFIGURED: &str = "No provider is configured to end calls at: set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN of the ingest service.";
+
+pub(super) struct Calls {
+    outside: Arc<Outside>,
+    twilio: Option<Twilio>,
+}
+
+impl Calls {
+    pub(super) fn new(outside: Arc<Outside>, twilio: Option<Twilio>) -> Self {
+        Self { outside, twilio }
+    }
+
+    pub(super) async fn handle(&self, job: Job) -> (Job, Settled) {
+        let settled = self.work(&job).await;
+        (job, settled)
+    }
+
+    async fn work(&self, job: &Job) -> Settled {
+        let Some((envelope, event)) = recorded(job) else { return Settled::Never };
+        let Some(call_sid) = event.field("callSid") else { return Settled::Never };
+        let (tenant, key) = (&envelope.tenant, &event.id);
+        if job.delivered > 1 && self.outside.is_recorded(StreamId::Calls, tenant, SOURCE, key).await
+        {
+            return Settled::Done;
+        }
+        let ended = match &self.twilio {
+            Some(twilio) => twilio.end(&self.outside.client, call_sid).await,
+            None => Err(Failed::Final(NOT_CONFIGURED.to_owned())),
+        };
+        let error = match ended {
+            Ok(()) => None,
+            Err(Failed::Attempt(error)) if job.delivered < ATTEMPTS => {
+                warn!(error, delivered = job.delivered, "a call is not ended yet");
+                self.outside.intake.metrics().effect(Effect::CallRetried);
+                return Settled::Later(pause(job.delivered, LONGEST_PAUSE));
+            }
+            Err(Failed::Attempt(error) | Failed::Final(error)) => Some(error),
+        };
+        self.record(tenant, &event, job.delivered, error).await
+    }
+
+    async fn record(
+        &self,
+        tenant: &Tenant,
+        asked: &RecordedEvent,
+        attempts: u64,
+        error: Option<String>,
+    ) -> Settled {
+        let (metrics, is_done) = (self.outside.intake.metrics(), error.is_none());
+        let kept = ["callSid", "requestedBy", "commandId"].into_iter();
+        let mut data: Map<String, Value> = kept
+            .filter_map(|name| Some((name.to_owned(), asked.data.get(name)?.clone())))
+            .collect();
+        data.extend(error.map(|error| ("error".to_owned(), error.into())));
+        let event_type = if is_done { "call.termination.done" } else { "call.termination.failed" };
+        let outcome = Publication::new(event_type, SOURCE, Value::Object(data));
+        match self.outside.record(tenant, SOURCE, &asked.id, outcome).await {
+            Ok(()) => {
+                metrics.effect(if is_done { Effect::CallEnded } else { Effect::CallFailed });
+                info!(attempts, is_done, "a call was to be ended");
+                Settled::Done
+            }
+            Err(error) => {
+                warn!(error = chain(&error), "the outcome of a call's end is not recorded yet");
+                Settled::Later(pause(attempts, LONGEST_PAUSE))
+            }
+        }
+    }
+}

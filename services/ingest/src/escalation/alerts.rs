@@ -1,0 +1,53 @@
+//! An alert as the log's leader has it at this moment: for who must not take "nobody waits" on trust.
+
+use domain::aggregate::{Aggregate as _, Decision, RecordedEvent};
+use domain::aggregates::crisis::{Crisis, State};
+use domain::{Address, Command, Envelope, StreamId};
+use runtime::log_reader::{LogReader, ReadError};
+use runtime::nats::Nats;
+use time::OffsetDateTime;
+
+/// A handle that is cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Alerts {
+    reader: LogReader,
+}
+
+impl Alerts {
+    pub(crate) fn new(nats: &Nats) -> Self {
+        Self { reader: nats.log_reader() }
+    }
+
+    /// Whether a command would still bring something about.
+    pub(crate) async fn would_record(
+        &self,
+        address: &Address,
+        command: &Command,
+    ) -> Result<bool, ReadError> {
+        let state = self.load(address).await?;
+        let decision = Crisis::decide(&state, command, command.time);
+        Ok(matches!(decision, Ok(Decision::Recorded(_))))
+    }
+
+    pub(crate) async fn load(&self, address: &Address) -> Result<State, ReadError> {
+        let (stream, guard) = (StreamId::Crisis.name(), address.guard());
+        let (mut state, mut from) = (State::default(), 1);
+        while let Some(message) = self.reader.next_from_leader(stream, from, &guard).await? {
+            from = message.sequence + 1;
+            let (subject, headers) = (&message.subject, &message.headers);
+            let read = Envelope::from_message(subject, headers, message.payload.clone());
+            if let Ok(envelope) = read {
+                let stored = stored_at(message.stored_at);
+                let event = RecordedEvent::new(envelope, message.sequence, stored);
+                Crisis::evolve(&mut state, &event);
+            }
+        }
+        Ok(state)
+    }
+}
+
+/// A stored time.
+pub(super) fn stored_at(unix_millis: i64) -> OffsetDateTime {
+    let nanos = i128::from(unix_millis) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
