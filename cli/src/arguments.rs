@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench, client, completions, data, health, history, publish, quarantine, safety, service,
+    bench, client, completions, data, erase, health, history, publish, quarantine, safety, service,
     simulate, streams, tail, team, token, up, view,
 };
 
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Simulate(simulate::Arguments),
     /// Look at what could not be understood, and try it again
     Quarantine(quarantine::Arguments),
+    /// Make a person's data unreadable everywhere
+    Erase(erase::Arguments),
     /// Judge the rules that screen messages for people in danger
     Safety(safety::Arguments),
     /// Check or apply the definitions of streams, buckets and consumers

@@ -7,6 +7,7 @@ mod bench;
 mod client;
 mod completions;
 mod data;
+mod erase;
 mod failure;
 mod health;
 mod history;
@@ -58,6 +59,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::View(arguments) => view::run(arguments).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,
         Command::Quarantine(arguments) => quarantine::run(arguments).await,
+        Command::Erase(arguments) => erase::run(arguments).await,
         Command::Safety(arguments) => safety::run(arguments),
         Command::Streams(arguments) => Box::pin(streams::run(arguments)).await,
         Command::Team(arguments) => Box::pin(team::run(arguments)).await,

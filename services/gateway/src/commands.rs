@@ -84,6 +84,9 @@ pub(crate) struct Asked<'a> {
 
 /// Stores a command and waits a while for its decision.
 pub(crate) async fn decide(edge: &Shared, mut command: Command) -> Answer {
+    if let Err(refused) = seal(edge, &mut command).await {
+        return Answer::from(refused).of(&command.id);
+    }
     let Some(waiting) = edge.replies.wait() else { return Answer::from(BUSY).of(&command.id) };
     command.reply = Some(waiting.subject().to_owned());
     let Ok(subject) = command.subject() else { return Answer::from(BAD_ID).of(&command.id) };
@@ -104,7 +107,24 @@ pub(crate) async fn decide(edge: &Shared, mut command: Command) -> Answer {
         return Answer::from(refused).of(&command.id);
     }
     match timeout(edge.limits.decision, waiting.reply()).await {
-        Ok(Some(reply)) => Answer::decided(&reply, &command.id),
+        Ok(Some(reply)) => match edge.opened(&command.tenant, &reply).await {
+            Ok(reply) => Answer::decided(&reply, &command.id),
+            // It is decided, and what was decided comes as an event too.
+            Err(_) => Answer::pending(&command.id),
+        },
         Ok(None) | Err(_) => Answer::pending(&command.id),
     }
+}
+
+/// What is personal enters no stream in the clear.
+async fn seal(edge: &Shared, command: &mut Command) -> Result<(), Refused> {
+    let kind = edge.catalogue.command(&command.kind);
+    let Some((protection, subject)) = kind.and_then(|kind| kind.protected(command)) else {
+        return Ok(());
+    };
+    let sealed = edge.vault.seal(&mut command.data, protection, &subject).await;
+    sealed.map_err(|error| {
+        debug!(error = %runtime::telemetry::chain(&error), kind = command.kind, "a command");
+        crate::edge::UNAVAILABLE
+    })
 }

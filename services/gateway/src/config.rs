@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use domain::cursor::CursorKeys;
+use domain::protection::WrappingKeys;
 use runtime::auth;
 use runtime::config::{
-    AUTH_TIMEOUT_MS, CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, DECISION_WAIT_MS, HEARTBEAT_MS, LAG_TIMEOUT_MS, LISTEN,
-    MAX_CHANNELS, MAX_MESSAGE_BYTES, MESSAGES_PER_SECOND, Mistakes, OPS_LISTEN, PAGE_CACHE_BYTES,
-    PLATFORM_KEY, PLATFORM_KEY_PREVIOUS, PRESENCE_GRACE_MS, Reader, SEND_LOWAT_BYTES,
+    AUTH_TIMEOUT_MS, CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, DECISION_WAIT_MS, HEARTBEAT_MS,
+    LAG_TIMEOUT_MS, LISTEN, MAX_CHANNELS, MAX_MESSAGE_BYTES, MESSAGES_PER_SECOND, Mistakes,
+    OPS_LISTEN, PAGE_CACHE_BYTES, PRESENCE_GRACE_MS, PlatformKeys, Reader, SEND_LOWAT_BYTES,
     SHUTDOWN_GRACE_MS, SOCKETIO_REPLAY_DELAY_MS, Strings, TAIL_BYTES, TAIL_WARM_EVENTS,
     TYPING_TIMEOUT_MS,
 };
@@ -20,7 +21,6 @@ use runtime::{telemetry, tls};
 pub const SERVICE: &str = "gateway";
 const LISTEN_DEFAULT: &str = "0.0.0.0:8080";
 const OPS_DEFAULT: &str = "0.0.0.0:9080";
-const SHORTEST_KEY: usize = 32;
 
 #[derive(Clone)]
 pub struct Config {
@@ -30,6 +30,8 @@ pub struct Config {
     pub http: ServeOptions,
     pub auth: auth::Settings,
     pub keys: CursorKeys,
+    /// For the keys of people's data.
+    pub wrapping: WrappingKeys,
     pub catalogue_dir: Option<PathBuf>,
     pub telemetry: telemetry::Settings,
     pub memory: Memory,
@@ -67,13 +69,15 @@ pub struct Limits {
 impl Config {
     pub fn read(strings: &dyn Strings) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(strings);
+        let keys = PlatformKeys::read(&mut reader);
         let config = Self {
             nats: NatsConfig::read(&mut reader, SERVICE),
             listen: reader.addresses_or(&LISTEN, LISTEN_DEFAULT),
             ops_listen: reader.addresses_or(&OPS_LISTEN, OPS_DEFAULT),
             http: http(&mut reader),
             auth: auth::Settings::read(&mut reader),
-            keys: keys(&mut reader),
+            keys: CursorKeys::new(keys.newest(), keys.previous()),
+            wrapping: keys.wrapping(),
             catalogue_dir: reader.path(&CATALOGUE_DIR),
             telemetry: telemetry::Settings::read(&mut reader),
             memory: Memory {
@@ -95,16 +99,6 @@ fn http(reader: &mut Reader<'_>) -> ServeOptions {
         send_lowat: reader.number(&SEND_LOWAT_BYTES),
         ..ServeOptions::default()
     }
-}
-
-fn keys(reader: &mut Reader<'_>) -> CursorKeys {
-    let key = reader.required_secret(&PLATFORM_KEY);
-    if (1..SHORTEST_KEY).contains(&key.expose().len()) {
-        let text = format!("too short; use at least {SHORTEST_KEY} random characters");
-        reader.mistake(&PLATFORM_KEY, text);
-    }
-    let previous = reader.secret(&PLATFORM_KEY_PREVIOUS);
-    CursorKeys::new(key.expose().as_bytes(), previous.as_ref().map(|key| key.expose().as_bytes()))
 }
 
 fn limits(reader: &mut Reader<'_>) -> Limits {

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use domain::catalogue::Catalogue;
 use domain::cursor::{Cursor, CursorError};
 use domain::{Channel, Identity, Tenant};
 use runtime::auth::Authenticator;
 use runtime::nats::Nats;
 use runtime::tasks::Connections;
+use runtime::vault::{Vault, VaultError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -43,6 +45,7 @@ pub(crate) struct Shared {
     pub registry: Registry,
     pub auth: Authenticator,
     pub catalogue: Arc<Catalogue>,
+    pub vault: Vault,
     pub nats: Nats,
     pub limits: Limits,
     pub meters: Meters,
@@ -118,6 +121,17 @@ impl Shared {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// JSON with what is sealed in it opened.
+    pub(crate) async fn opened(&self, tenant: &Tenant, json: &Bytes) -> Result<Bytes, Refused> {
+        match self.vault.prepare(tenant, json).await {
+            Ok(()) | Err(VaultError::Wrapped) => Ok(self.vault.open(tenant, json)),
+            Err(error) => {
+                debug!(%error, "what is sealed cannot be opened");
+                Err(UNAVAILABLE)
+            }
+        }
     }
 
     /// The channel a client asks for, if it may join it.

@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use domain::catalogue::{Catalogue, WireForm};
 use domain::position::{StreamPosition, fingerprint};
+use domain::protection::holds_sealed;
 use domain::{Channel, Envelope, StreamId};
+use runtime::vault::Vault;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -38,6 +40,9 @@ pub(crate) struct Entry {
     pub except: Option<Box<str>>,
     /// What the wires carry, where that is not the data itself.
     payload: Option<Bytes>,
+    /// Opens what is sealed in the data, each time anew: nothing that was opened is kept, so that a destroyed key
+    /// leaves nothing behind here.
+    vault: Option<Vault>,
     /// One per wire name: a call's change is `call_update` to `calls` and `call_data` to `call:{sid}`.
     variants: Box<[Variant]>,
 }
@@ -51,12 +56,15 @@ pub(crate) struct Variant {
 }
 
 impl Entry {
-    pub(crate) fn new(
-        place: Option<Place>,
+    /// A stored event, which may hold sealed fields.
+    pub(crate) fn stored(
+        place: Place,
         envelope: Envelope,
         catalogue: &Catalogue,
+        vault: Option<&Vault>,
     ) -> Arc<Self> {
-        Self::make(place, envelope, None, catalogue)
+        let vault = vault.filter(|_| holds_sealed(&envelope.data)).cloned();
+        Self::make(Some(place), envelope, None, vault, catalogue)
     }
 
     /// An ephemeral event, for everybody in its channels but one user.
@@ -65,13 +73,14 @@ impl Entry {
         except: Option<String>,
         catalogue: &Catalogue,
     ) -> Arc<Self> {
-        Self::make(None, envelope, except, catalogue)
+        Self::make(None, envelope, except, None, catalogue)
     }
 
     fn make(
         place: Option<Place>,
         envelope: Envelope,
         except: Option<String>,
+        vault: Option<Vault>,
         catalogue: &Catalogue,
     ) -> Arc<Self> {
         let event_type = catalogue.by_type(&envelope.event_type);
@@ -95,12 +104,21 @@ impl Entry {
             bodies: Default::default(),
         });
         let (except, payload) = (except.map(Into::into), message.map(|(_, payload)| payload));
-        Arc::new(Self { place, envelope, form, except, payload, variants: variants.collect() })
+        let variants = variants.collect();
+        Arc::new(Self { place, envelope, form, except, payload, vault, variants })
     }
 
     /// The data as the wires carry it.
-    pub(crate) fn data(&self) -> &Bytes {
-        self.payload.as_ref().unwrap_or(&self.envelope.data)
+    pub(crate) fn data(&self) -> Bytes {
+        self.payload.clone().unwrap_or_else(|| self.opened())
+    }
+
+    /// The data with what is sealed in it opened.
+    pub(crate) fn opened(&self) -> Bytes {
+        match &self.vault {
+            Some(vault) => vault.open(&self.envelope.tenant, &self.envelope.data),
+            None => self.envelope.data.clone(),
+        }
     }
 
     pub(crate) fn variants(&self) -> &[Variant] {
@@ -110,7 +128,7 @@ impl Entry {
     /// The wire's frame of a variant without its cursor; encoded by the first who needs it.
     pub(crate) fn body(&self, variant: usize, wire: Wire) -> Bytes {
         let variant = &self.variants[variant];
-        match wire.index() {
+        match wire.index().filter(|_| self.vault.is_none()) {
             Some(kept) => variant.bodies[kept].get_or_init(|| wire.body(self, variant)).clone(),
             None => wire.body(self, variant),
         }

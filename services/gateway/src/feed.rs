@@ -15,6 +15,7 @@ use runtime::log_reader::{ReadError, StreamState};
 use runtime::nats::Nats;
 use runtime::ops::Condition;
 use runtime::tasks::{BoxError, Tasks};
+use runtime::vault::{Vault, VaultError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
@@ -90,10 +91,11 @@ pub(crate) fn start(tasks: &mut Tasks, edge: &Edge, beginning: &Beginning, condi
         let follower = Follower::new(&edge.nats, stream.name(), start, FollowOptions::default());
         let head = beginning.heads[stream.index()];
         let (news, stop) = (news.clone(), tasks.shutdown());
+        let vault = edge.vault.clone();
         tasks.spawn(format!("feed {stream}"), async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = follow(stream, follower, head, news) => {}
+                () = follow(stream, follower, head, news, vault) => {}
             }
             Ok(())
         });
@@ -115,7 +117,13 @@ pub(crate) fn start(tasks: &mut Tasks, edge: &Edge, beginning: &Beginning, condi
     });
 }
 
-async fn follow(stream: StreamId, mut follower: Follower, head: u64, news: mpsc::Sender<News>) {
+async fn follow(
+    stream: StreamId,
+    mut follower: Follower,
+    head: u64,
+    news: mpsc::Sender<News>,
+    vault: Vault,
+) {
     let mut is_warm = false;
     let mut reached = 0;
     loop {
@@ -123,6 +131,10 @@ async fn follow(stream: StreamId, mut follower: Follower, head: u64, news: mpsc:
             FollowEvent::Attached(_) => None,
             FollowEvent::Messages(messages) => {
                 reached = messages.last().map_or(reached, |last| last.sequence);
+                while let Err(error) = prepare(&vault, &messages).await {
+                    warn!(%error, "sealed events wait for their keys");
+                    tokio::time::sleep(RETRY).await;
+                }
                 Some(News::Messages(stream, messages))
             }
             FollowEvent::Rewound(state) => {
@@ -177,7 +189,7 @@ async fn run(
     edge: &Shared,
     condition: Condition,
 ) -> Result<(), BoxError> {
-    let (hub, catalogue) = (&edge.hub, &edge.catalogue);
+    let (hub, catalogue, vault) = (&edge.hub, &edge.catalogue, &edge.vault);
     let mut cold: Vec<StreamId> = StreamId::ALL.to_vec();
     condition.missing("the newest events are being read");
     let mut next_wave = Instant::now();
@@ -195,8 +207,9 @@ async fn run(
             match item {
                 News::Messages(stream, messages) => {
                     let from = entries.len();
-                    entries
-                        .extend(messages.into_iter().filter_map(|m| decode(stream, m, catalogue)));
+                    entries.extend(
+                        messages.into_iter().filter_map(|m| decode(stream, m, catalogue, vault)),
+                    );
                     if stream == StreamId::Crisis {
                         learn(edge, &entries[from..]);
                     }
@@ -247,15 +260,33 @@ fn position_of(state: &StreamState) -> StreamPosition {
     StreamPosition { epoch: state.epoch, sequence: state.last_sequence, fingerprint: 0 }
 }
 
+/// Sees to it that what is sealed in these messages can be opened, where its key still exists.
+pub(crate) async fn prepare(
+    vault: &Vault,
+    messages: impl IntoIterator<Item = &LogMessage>,
+) -> Result<(), VaultError> {
+    for message in messages {
+        if let Ok(tenant) = domain::subject::tenant_of(&message.subject) {
+            match vault.prepare(&tenant, &message.payload).await {
+                // No attempt can help; it is told where the key was met, and the text stays sealed.
+                Ok(()) | Err(VaultError::Wrapped) => {}
+                Err(unreachable) => return Err(unreachable),
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A stored message as an entry. What cannot be read never got past the gate, so it is a fault of the platform.
 pub(crate) fn decode(
     stream: StreamId,
     message: LogMessage,
     catalogue: &Catalogue,
+    vault: &Vault,
 ) -> Option<Arc<Entry>> {
     let place = Place { stream, sequence: message.sequence, stored_at: message.stored_at };
     match Envelope::from_message(&message.subject, &message.headers, message.payload) {
-        Ok(envelope) => Some(Entry::new(Some(place), envelope, catalogue)),
+        Ok(envelope) => Some(Entry::stored(place, envelope, catalogue, Some(vault))),
         Err(reason) => {
             report(stream, place.sequence, &reason);
             None

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use runtime::auth::Authenticator;
 use runtime::http::{self, edge as with_edge};
 use runtime::http_client::{Client, Limits as ClientLimits};
@@ -13,6 +13,7 @@ use runtime::metrics::Metrics;
 use runtime::nats::Nats;
 use runtime::ops::{self, Readiness};
 use runtime::tasks::{BoxError, Connections, Tasks};
+use runtime::vault::Vault;
 use runtime::{catalogue, ids};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -25,6 +26,7 @@ mod devices;
 mod documents;
 mod edge;
 mod entry;
+mod erasure;
 mod event_stream;
 mod feed;
 mod history;
@@ -101,10 +103,12 @@ async fn serve(
     let hub = Hub::new(beginning.position, config.memory.tail_bytes, config.keys.clone());
     let hub = Arc::new(hub);
     let fetches = Connections::new();
-    let library = Library::new(&nats, &hub, &catalogue, config.memory.cache_bytes, fetches);
+    let vault = Vault::new(&nats, config.wrapping.clone());
+    let keys = readiness.condition("keys");
+    let library = Library::new(&nats, &hub, &catalogue, &vault, config.memory.cache_bytes, fetches);
     let (typing, signals) = typing::Typing::new(config.limits.typing);
-    let edge =
-        edge(&config, nats.clone(), hub.clone(), library, catalogue.clone(), typing, &metrics)?;
+    let parts = Parts { nats: nats.clone(), hub, library, catalogue, vault: vault.clone(), typing };
+    let edge = edge(&config, parts, &metrics)?;
     // Work outlives the decision to stop, so that what clients have begun can end.
     let working = CancellationToken::new();
     let _ends_with_this = working.clone().drop_guard();
@@ -118,6 +122,7 @@ async fn serve(
     tasks.spawn("auth", edge.auth.clone().run(working.clone()));
     let handing_in = edge.receipts.clone().run(nats.clone(), working.clone());
     tasks.spawn("receipts", handing_in);
+    tasks.spawn("keys", vault.follow(keys, working.clone()));
     tasks.spawn("presence", presence::run(edge.clone(), working.clone()));
     tasks.spawn("typing", typing::run(edge.clone(), signals, working.clone()));
     let accepting = accept(config, public, edge, readiness, stop);
@@ -157,20 +162,22 @@ async fn accept(
     Ok(served?)
 }
 
-fn edge(
-    config: &Config,
+/// What the routes share and others need before them.
+struct Parts {
     nats: Nats,
     hub: Arc<Hub>,
     library: Library,
     catalogue: Arc<domain::catalogue::Catalogue>,
+    vault: Vault,
     typing: typing::Typing,
-    metrics: &Metrics,
-) -> Result<Edge, BoxError> {
+}
+
+fn edge(config: &Config, parts: Parts, metrics: &Metrics) -> Result<Edge, BoxError> {
+    let Parts { nats, hub, library, catalogue, vault, typing } = parts;
     let client = Client::new(ClientLimits::default())?;
     let registry = registry::Registry::new(ids::unguessable());
     let (node, grace) = (registry.node.clone(), config.limits.presence_grace);
-    let presence =
-        presence::Presence::new(node, nats.clone(), typing.clone(), &catalogue, grace);
+    let presence = presence::Presence::new(node, nats.clone(), typing.clone(), &catalogue, grace);
     Ok(Arc::new(Shared {
         records: records::Records::new(&nats, config.keys.clone()),
         devices: devices::Devices::new(&nats, config.keys.clone()),
@@ -189,6 +196,7 @@ fn edge(
         hub,
         library,
         catalogue,
+        vault,
         nats,
     }))
 }
@@ -213,6 +221,7 @@ fn routes(edge: Edge) -> Router {
         .route("/openapi.json", get(documents::openapi))
         .route("/v1/acks", post(admin::acknowledge))
         .route("/v1/revocations", post(admin::revoke))
+        .route("/v1/subjects/{kind}/{id}", delete(erasure::erase))
         .route("/v1/quarantine", get(admin::quarantine))
         .route("/v1/quarantine/{id}", get(admin::quarantined))
         .route("/v1/quarantine/{id}/redrive", post(admin::redrive))

@@ -15,10 +15,12 @@ use domain::replay::{
 use domain::{StreamId, Tenant, subject};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
+use runtime::log_message::LogMessage;
 use runtime::log_reader::LogReader;
 use runtime::nats::Nats;
 use runtime::requests::RequestError;
 use runtime::tasks::Connections;
+use runtime::vault::Vault;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -58,6 +60,7 @@ struct Inner {
     reader: LogReader,
     hub: Arc<Hub>,
     catalogue: Arc<Catalogue>,
+    vault: Vault,
     cache: Mutex<Cache>,
     asked: Mutex<HashMap<(String, Bytes), SharedRefs>>,
     /// Fetches go on when the connection that wanted them first is gone: others may wait for them.
@@ -69,6 +72,7 @@ impl Library {
         nats: &Nats,
         hub: &Arc<Hub>,
         catalogue: &Arc<Catalogue>,
+        vault: &Vault,
         cache_bytes: usize,
         fetches: Connections,
     ) -> Self {
@@ -77,6 +81,7 @@ impl Library {
             reader: nats.log_reader(),
             hub: hub.clone(),
             catalogue: catalogue.clone(),
+            vault: vault.clone(),
             cache: Mutex::new(Cache::new(cache_bytes)),
             asked: Mutex::default(),
             fetches,
@@ -211,7 +216,7 @@ impl Library {
     fn fetch(&self, stream: StreamId, sequences: Vec<u64>) -> cache::Batch {
         let inner = self.inner.clone();
         let fetching = async move {
-            let read = inner.reader.get_many(stream.name(), &sequences).await;
+            let read = inner.read(stream, &sequences).await;
             let index = stream.index() as u8;
             let mut cache = inner.cache.lock().unwrap_or_else(PoisonError::into_inner);
             let Ok(messages) = read else {
@@ -220,7 +225,8 @@ impl Library {
             };
             let mut fetched = HashMap::with_capacity(sequences.len());
             for (sequence, message) in sequences.into_iter().zip(messages) {
-                let entry = message.and_then(|m| feed::decode(stream, m, &inner.catalogue));
+                let entry =
+                    message.and_then(|m| feed::decode(stream, m, &inner.catalogue, &inner.vault));
                 cache.put(index, sequence, entry.clone());
                 fetched.insert((index, sequence), entry);
             }
@@ -233,6 +239,20 @@ impl Library {
             let _ended = running.await;
         });
         batch
+    }
+}
+
+impl Inner {
+    async fn read(
+        &self,
+        stream: StreamId,
+        sequences: &[u64],
+    ) -> Result<Vec<Option<LogMessage>>, LibraryError> {
+        let read = self.reader.get_many(stream.name(), sequences).await;
+        let messages = read.map_err(|_| LibraryError::Unavailable)?;
+        let prepared = feed::prepare(&self.vault, messages.iter().flatten()).await;
+        prepared.map_err(|_| LibraryError::Unavailable)?;
+        Ok(messages)
     }
 }
 

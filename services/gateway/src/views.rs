@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use domain::cursor::Cursor;
 use domain::envelope::parse_rfc3339;
 use domain::position::{Position, StreamPosition, fingerprint};
+use domain::protection::holds_sealed;
 use domain::replay::view::{
     MOST, Progress, ProgressRequest, RebuildRequest, ViewAnswer, ViewRequest,
 };
@@ -91,7 +92,8 @@ pub(crate) async fn fetch(
     };
     let answer: ViewAnswer =
         edge.library.ask(&identity.tenant, question::VIEW, &request).await.map_err(refused)?;
-    if access == Access::IfOwner && !owns(identity, &answer.value) {
+    let value = opened(edge, identity, answer.value).await?;
+    if access == Access::IfOwner && !owns(identity, &value) {
         return Err(FORBIDDEN_VIEW);
     }
     let mut position = at.unwrap_or(head);
@@ -103,7 +105,21 @@ pub(crate) async fn fetch(
         }
     }
     let cursor = Cursor { position, ..Cursor::default() };
-    Ok(Viewed { value: answer.value, cursor, after: answer.after, total: answer.total })
+    Ok(Viewed { value, cursor, after: answer.after, total: answer.total })
+}
+
+/// Folds never see what is sealed; who may see the view gets it opened.
+async fn opened(
+    edge: &Shared,
+    identity: &Identity,
+    value: Box<RawValue>,
+) -> Result<Box<RawValue>, Refused> {
+    if !holds_sealed(value.get().as_bytes()) {
+        return Ok(value);
+    }
+    let opened =
+        edge.opened(&identity.tenant, &Bytes::from(String::from(Box::<str>::from(value)))).await?;
+    serde_json::from_slice(&opened).map_err(|_| UNAVAILABLE)
 }
 
 /// Views of users are kept by the id as channels write it.

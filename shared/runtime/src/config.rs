@@ -3,6 +3,7 @@
 
 mod files;
 mod mistakes;
+mod platform_keys;
 mod reader;
 mod secret;
 mod strings;
@@ -12,6 +13,7 @@ mod variables;
 
 pub use files::{on_hangup, toml_files};
 pub use mistakes::{EXIT_CODE, Mistakes, refuse};
+pub use platform_keys::PlatformKeys;
 pub use reader::Reader;
 pub use secret::Secret;
 pub use strings::{Environment, Overlay, Strings};

@@ -3,11 +3,16 @@
 //!
 //! A watch of the bucket keeps them in memory, so that opening asks nobody; about 200 bytes each.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use domain::protection::{DataKey, Once, Subject, WrappingKeys};
+use domain::Tenant;
+use domain::protection::{
+    DataKey, Once, Protection, Subject, WrappingKeys, open_json, seal_fields, subjects_in,
+};
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -84,14 +89,34 @@ impl Vault {
         self.read(|known| known.get(subject).cloned().flatten())
     }
 
-    /// Asks for the keys of these people where they are not known, so that [`Vault::known`] can answer:
-    /// an event may come before the watch tells of its key.
-    pub async fn prepare(
-        &self,
-        subjects: impl IntoIterator<Item = Subject>,
-    ) -> Result<(), VaultError> {
-        for subject in subjects {
+    /// Asks for the keys of what is sealed in this JSON where they are not known, so that [`Vault::open`] can open
+    /// it: an event may come before the watch tells of its key.
+    pub async fn prepare(&self, tenant: &Tenant, json: &[u8]) -> Result<(), VaultError> {
+        for subject in subjects_in(json, tenant) {
             self.key(&subject).await?;
+        }
+        Ok(())
+    }
+
+    /// JSON with everything in it opened that is sealed, as far as the keys are known here; what has no key says
+    /// [`domain::protection::ERASED`].
+    pub fn open(&self, tenant: &Tenant, json: &Bytes) -> Bytes {
+        match open_json(json, tenant, |subject| self.known(subject)) {
+            Cow::Borrowed(_) => json.clone(),
+            Cow::Owned(opened) => opened.into(),
+        }
+    }
+
+    /// Seals what is personal in data about a person.
+    pub async fn seal(
+        &self,
+        data: &mut Map<String, Value>,
+        protection: &Protection,
+        subject: &Subject,
+    ) -> Result<(), VaultError> {
+        if protection.clear(data).next().is_some() {
+            let key = self.key_to_seal(subject).await?;
+            seal_fields(data, protection, subject, &key, once);
         }
         Ok(())
     }
@@ -179,6 +204,6 @@ impl Vault {
 }
 
 /// Random bytes for one sealing.
-pub fn once() -> Once {
+fn once() -> Once {
     ids::random_bytes()
 }

@@ -87,7 +87,7 @@ fn push_cloud_event(out: &mut String, entry: &Entry, cursor: &str) {
         push_string(out, channel.as_str());
     }
     out.push_str("],\"data\":");
-    out.push_str(std::str::from_utf8(&envelope.data).unwrap_or("null"));
+    out.push_str(std::str::from_utf8(&entry.opened()).unwrap_or("null"));
     push(out, "cursor", cursor);
     out.push('}');
 }

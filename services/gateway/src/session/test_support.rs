@@ -26,7 +26,7 @@ pub(crate) fn event(
     catalogue: &Catalogue,
 ) -> Arc<Entry> {
     let place = Place { stream, sequence, stored_at: sequence as i64 * 10 };
-    Entry::new(Some(place), envelope(stream, sequence, channels), catalogue)
+    Entry::stored(place, envelope(stream, sequence, channels), catalogue, None)
 }
 
 fn envelope(stream: StreamId, sequence: u64, channels: &[&str]) -> Envelope {

@@ -9,7 +9,8 @@ use crate::entry::{Entry, Variant};
 pub(crate) const COMMENT: &[u8] = b": still here\n\n";
 
 pub(super) fn event_body(entry: &Entry, variant: &Variant) -> Bytes {
-    let data = String::from_utf8_lossy(entry.data());
+    let data = entry.data();
+    let data = String::from_utf8_lossy(&data);
     block(&variant.name, &data).into()
 }
 

@@ -29,8 +29,7 @@ pub(super) fn carries(variant: &Variant) -> bool {
 }
 
 pub(super) fn event_body(mode: Mode, entry: &Entry, variant: &Variant) -> Bytes {
-    let mut data: Map<String, Value> =
-        serde_json::from_slice(entry.data()).unwrap_or_default();
+    let mut data: Map<String, Value> = serde_json::from_slice(&entry.data()).unwrap_or_default();
     data.entry("type").or_insert_with(|| json!(&*variant.name));
     value(mode, &Value::Object(data)).into()
 }

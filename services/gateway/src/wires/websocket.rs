@@ -12,7 +12,7 @@ use crate::entry::{Entry, Variant};
 const REPEATED: [&str; 2] = ["notification", "training:update"];
 
 pub(super) fn event_body(entry: &Entry, variant: &Variant) -> Bytes {
-    let data = entry.data();
+    let data = &*entry.data();
     let mut body = Vec::with_capacity(data.len() + 192);
     body.extend(b"{\"type\":");
     push_string(&mut body, &variant.name);

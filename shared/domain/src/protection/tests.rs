@@ -42,6 +42,16 @@ fn protected_fields_are_sealed_and_the_others_stay() {
 }
 
 #[test]
+fn whose_the_sealed_texts_are_is_known_without_opening_them() {
+    let (mut sealed, person) = (data(), person("acme", "7"));
+    seal_fields(&mut sealed, &messages(), &person, &key(), || [1; 12]);
+    let text = Value::Object(sealed).to_string();
+    let found: Vec<_> = subjects_in(text.as_bytes(), &person.tenant).collect();
+    assert_eq!(found, [person.clone(), person]);
+    assert!(!holds_sealed(br#"{"a":"tl2.x","b":"x tl1."}"#));
+}
+
+#[test]
 fn without_its_key_a_field_is_a_tombstone() {
     let (mut sealed, person) = (data(), person("acme", "7"));
     seal_fields(&mut sealed, &messages(), &person, &key(), || [1; 12]);

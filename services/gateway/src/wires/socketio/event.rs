@@ -17,11 +17,11 @@ const WITH_ATTACHMENT: u8 = 0;
 const END: &[u8] = b"\"]";
 
 pub(in crate::wires) fn event_body(entry: &Entry, variant: &Variant) -> Bytes {
-    let data = entry.data();
+    let data = &*entry.data();
     match &entry.form {
         WireForm::Object | WireForm::Message => text_body(&variant.name, data),
         WireForm::Field(field) | WireForm::List(field) => {
-            text_body(&variant.name, field_of(data, field).map_or(&**data, str::as_bytes))
+            text_body(&variant.name, field_of(data, field).map_or(data, str::as_bytes))
         }
         WireForm::Binary(field) => match attachment(data, field) {
             Some(bytes) => binary_body(&variant.name, &bytes),
