@@ -10,12 +10,12 @@ use stage::Stage;
 
 #[tokio::test]
 async fn the_call_dashboard_works_as_its_guide_says() {
-    journey(180, Stage::new("000", "calls").play()).await;
+    journey(180, Stage::new("000", "calls").with_twilio().play()).await;
 }
 
 #[tokio::test]
 async fn ezri_works_as_its_guide_says() {
-    journey(180, Stage::new("001", "ezri").play()).await;
+    journey(180, Stage::new("001", "ezri").with_ai().play()).await;
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ pub(crate) enum Service {
     /// Another replica of the write side.
     SecondIngest,
     Replay,
+    AiProxy,
     Gateway,
     /// Another gateway of the same platform.
     SecondGateway,
@@ -41,6 +42,7 @@ pub(crate) enum Service {
 pub(crate) struct Options {
     second_gateway: bool,
     write_side_alone: bool,
+    ai: bool,
     second_ingest: bool,
     environment: Vec<(Service, &'static str, String)>,
     /// Besides the one of the configuration.
@@ -62,6 +64,12 @@ impl Options {
 
     pub(crate) fn two_ingests(mut self) -> Self {
         self.second_ingest = true;
+        self
+    }
+
+    /// With the service that screens and answers.
+    pub(crate) fn with_ai(mut self) -> Self {
+        self.ai = true;
         self
     }
 
@@ -119,6 +127,7 @@ impl TestPlatform {
         if !options.write_side_alone {
             services.extend([Service::Replay, Service::Gateway]);
         }
+        services.extend(options.ai.then_some(Service::AiProxy));
         services.extend(options.second_ingest.then_some(Service::SecondIngest));
         services.extend(options.second_gateway.then_some(Service::SecondGateway));
         let mut processes = BTreeMap::new();

@@ -2,9 +2,11 @@
 //! publishes, the operator who kills it. The journey asks, and is answered when it is done.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
+use tempfile::TempDir;
 
 use super::rows;
 use crate::clients::events::publish_for;
@@ -12,7 +14,9 @@ use crate::clients::http::Request;
 use crate::clients::scripts::Script;
 use crate::clients::signatures::{twilio, twilio_json};
 use crate::clients::token::{claims, sign, sign_with};
-use crate::harness::{Options, PUBLIC_URL, Service, TENANT, TWILIO, TestPlatform, eventually};
+use crate::harness::{
+    Options, PUBLIC_URL, Service, TENANT, TWILIO, TestPlatform, eventually, free_port,
+};
 
 /// The call dashboard's pages, whose client brings no credential.
 const DASHBOARD: &str = "http://localhost:3000";
@@ -44,11 +48,35 @@ pub(super) struct Stage {
     seed: &'static str,
     script: &'static str,
     options: Options,
+    /// Where the journey listens as the service of somebody else's that the platform calls.
+    provider: SocketAddr,
+    folder: TempDir,
 }
 
 impl Stage {
     pub(super) fn new(seed: &'static str, script: &'static str) -> Self {
-        Self { seed, script, options: Options::default().applications(applications()) }
+        let options = Options::default().applications(applications());
+        Self { seed, script, options, provider: free_port(), folder: TempDir::new().unwrap() }
+    }
+
+    /// The calls are those of an account at Twilio.
+    pub(super) fn with_twilio(self) -> Self {
+        let url = format!("http://{}", self.provider);
+        self.set(Service::Ingest, "TWILIO_ACCOUNT_SID", "AC0123456789abcdef0123456789abcdef")
+            .set(Service::Ingest, "TWILIO_AUTH_TOKEN", TWILIO)
+            .set(Service::Ingest, "TWILIO_API_URL", &url)
+    }
+
+    /// The tenant's own AI service, which answers as a whole; another tenant's streams.
+    pub(super) fn with_ai(mut self) -> Self {
+        let file = self.folder.path().join("ai.toml");
+        std::fs::write(&file, "[[tenant]]\ntenant = \"globex\"\nprovider = \"scripted\"\n")
+            .unwrap();
+        let url = format!("http://{}", self.provider);
+        self.options = self.options.with_ai();
+        self.set(Service::AiProxy, "AI_PROVIDER", "ezri")
+            .set(Service::AiProxy, "AI_SERVICE_URL", &url)
+            .set(Service::AiProxy, "AI_FILE", file.to_str().unwrap())
     }
 
     pub(super) fn set(mut self, service: Service, name: &'static str, value: &str) -> Self {
@@ -59,7 +87,9 @@ impl Stage {
     /// Runs the journey to its end and compares what it has proved with what is listed.
     pub(super) async fn play(self) {
         let mut platform = TestPlatform::start_with(self.options).await;
-        let settings = settings(&platform, self.seed).to_string();
+        let mut settings = settings(&platform, self.seed);
+        settings["provider"] = json!(self.provider.port());
+        let settings = settings.to_string();
         let name = format!("applications/seeds/{}.mjs", self.script);
         let mut script = Script::node(&name, &[("SETTINGS", &settings)]);
         let mut proved = BTreeSet::new();
@@ -105,6 +135,7 @@ fn settings(platform: &TestPlatform, seed: &str) -> Json {
             "user": ezri("user-7", "user"),
             "super": ezri("super-1", "super"),
             "second": ezri("admin-2", "admin"),
+            "streamed": of("globex", "user-9", "user"),
         },
     })
 }

@@ -24,6 +24,7 @@ impl Process {
         environment.push(("OPS_LISTEN".to_owned(), operations.to_string()));
         let binary = match service {
             Service::Ingest | Service::SecondIngest => env!("CARGO_BIN_EXE_e2e-ingest"),
+            Service::AiProxy => env!("CARGO_BIN_EXE_e2e-ai-proxy"),
             Service::Replay => env!("CARGO_BIN_EXE_e2e-replay"),
             Service::Gateway | Service::SecondGateway => env!("CARGO_BIN_EXE_e2e-gateway"),
         };

@@ -75,6 +75,7 @@ pub(super) fn environment(
 ) -> Vec<(String, String)> {
     let user = match service {
         Service::Ingest | Service::SecondIngest => "ingest",
+        Service::AiProxy => "ai-proxy",
         Service::Replay => "replay",
         Service::Gateway | Service::SecondGateway => "gateway",
     };

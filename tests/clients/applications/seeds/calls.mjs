@@ -1,7 +1,7 @@
 // Seed 000: the call dashboard's socket context, against calls as Twilio reports them.
 import assert from "node:assert/strict";
 import { io } from "socket.io-client";
-import { ask, Inbox, journey, proved, publish, settings, settled } from "./journey.mjs";
+import { ask, Inbox, journey, proved, provider, publish, settings, settled, until } from "./journey.mjs";
 
 // socket-context-enhanced.tsx without React: what `useSocket()` gives. No credential: the guide names none.
 function useSocket() {
@@ -56,6 +56,21 @@ const status = (CallSid, CallStatus, SequenceNumber, rest = {}) =>
       ...rest,
     },
   });
+
+// The guide's own function; a browser adds the page's origin by itself.
+async function terminateCall(callSid) {
+  const response = await fetch(`${settings.url}/api/calls/${callSid}/terminate`, {
+    method: "POST",
+    headers: {
+      "Content-Type": "application/json",
+      Origin: settings.origin,
+    },
+  });
+
+  if (!response.ok) {
+    throw new Error("Failed to terminate call");
+  }
+}
 
 await journey(async () => {
   const dashboard = useSocket();
@@ -148,6 +163,30 @@ await journey(async () => {
   assert.equal(over.duration, 42);
   await inbox.take("call_data", (call) => call.status === "completed");
   proved("disconnect", "recovery");
+
+  // The list of the calls that are going on, asked for again.
+  await until("the active calls", async () => {
+    dashboard.refreshActiveCalls();
+    const calls = await inbox.take("active_calls");
+    return calls.some(({ callSid }) => callSid === OTHER) && !calls.some(({ callSid }) => callSid === CALL);
+  });
+  const [other] = dashboard.activeCalls.filter(({ callSid }) => callSid === OTHER);
+  assert.equal(other.status, "ringing");
+  proved("active_calls");
+
+  await status(OTHER, "in-progress", 2);
+  await inbox.take("call_update", (call) => call.callSid === OTHER && call.status === "in-progress");
+  const ended = [];
+  await provider((path, body) => {
+    ended.push([path, String(body)]);
+    return { sid: OTHER, status: "completed" };
+  });
+  await terminateCall(OTHER);
+  await until("the provider was asked", () => ended.length === 1);
+  assert.deepEqual(ended, [[`/2010-04-01/Accounts/${ACCOUNT}/Calls/${OTHER}.json`, "Status=completed"]]);
+  await status(OTHER, "completed", 3, { CallDuration: "7" });
+  await inbox.take("call_update", (call) => call.callSid === OTHER && call.status === "completed");
+  proved("terminate");
 
   dashboard.unsubscribeFromCall(CALL);
   await settled(socket);

@@ -1,5 +1,6 @@
 // What the journeys of the five applications share. A journey tells {"row": id} for each row that it has proved, asks
 // the test for what its backend and its providers do, {"ask": …}, and ends with {"done": true} or {"failed": why}.
+import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 
 // url, websocket: the gateway's; tokens: by name.
@@ -34,6 +35,43 @@ export async function journey(story) {
 }
 
 export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+// Asks until the answer is something, as a view is a moment behind the log.
+export async function until(what, question) {
+  for (const begin = Date.now(); Date.now() - begin < PATIENCE; await pause(100)) {
+    const answer = await question();
+    if (answer) return answer;
+  }
+  throw new Error(`not in time: ${what}`);
+}
+
+// What the application's own backend asks of the platform by HTTP.
+export const request = (method, path, token, body) =>
+  fetch(`${settings.url}${path}`, {
+    method,
+    headers: { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) },
+    body: body && JSON.stringify(body),
+  });
+
+export async function command(token, type, data) {
+  const response = await request("POST", "/v1/commands", token, { type, data });
+  const answer = await response.json();
+  if (!answer.ok) throw new Error(`${type}: ${JSON.stringify(answer)}`);
+  return answer;
+}
+
+// A service of somebody else's that the platform calls: answers by path, with the body it was sent.
+export const provider = (answer) =>
+  new Promise((listening) => {
+    const server = createServer(async (request, response) => {
+      const chunks = [];
+      for await (const chunk of request) chunks.push(chunk);
+      const { http = 200, ...said } = answer(request.url, Buffer.concat(chunks), request);
+      response.writeHead(http, { "content-type": "application/json" });
+      response.end(JSON.stringify(said));
+    });
+    server.listen(settings.provider, "127.0.0.1", listening);
+  });
 
 // What an application has been given, in the order of its arrival.
 export class Inbox {

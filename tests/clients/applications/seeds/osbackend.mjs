@@ -1,7 +1,7 @@
 // Seed 004: `websocketService.ts` of the guide, on the plain WebSocket class.
 import assert from "node:assert/strict";
 import { WebSocket } from "ws";
-import { ask, Inbox, journey, proved, publish, settings } from "./journey.mjs";
+import { ask, Inbox, journey, proved, publish, request, settings, until } from "./journey.mjs";
 
 class WebSocketService {
   #handlers = new Map();
@@ -197,6 +197,37 @@ async function rooms(service) {
   proved("room_left");
 }
 
+// `metrics:get` and the endpoints of the guide.
+async function management(service) {
+  const { inbox } = service;
+  await until("the metrics are counted", async () => {
+    service.send("metrics:get", { type: "voice_call", startDate: "2024-01-01" });
+    const { payload } = await inbox.take("metrics");
+    return JSON.stringify(payload.metrics).includes("150");
+  });
+  service.send("metrics:get", {});
+  await inbox.take("metrics");
+  proved("metrics:get");
+
+  const agent = settings.tokens.agent;
+  const status = await (await request("GET", "/api/ws/status", agent)).json();
+  const { totalClients, authenticatedClients, rooms } = status;
+  assert.deepEqual([totalClients, authenticatedClients], [1, 1]);
+  assert.equal(rooms["voice:training"].clientCount, 1);
+  const listed = await (await request("GET", "/api/ws/rooms", agent)).json();
+  assert.equal(listed.rooms["agent:agent-123"].clientCount, 1);
+  assert.equal((await request("GET", "/api/ws/status")).status, 401);
+  proved("status");
+
+  const message = { room: "admin:broadcast", type: "maintenance", payload: { at: "22:00" } };
+  const sent = await request("POST", "/api/ws/broadcast", settings.tokens.admin, message);
+  assert.equal(sent.status, 200);
+  const told = await inbox.take("maintenance");
+  assert.deepEqual([told.payload.at, told.room], ["22:00", "admin:broadcast"]);
+  assert.equal((await request("POST", "/api/ws/broadcast", agent, message)).status, 403);
+  proved("broadcast");
+}
+
 // The gateway is killed; the client's own back-off brings it back, and nothing is missing.
 async function reconnection(service) {
   const { inbox, clientId } = service;
@@ -223,6 +254,7 @@ await journey(async () => {
   service.connect(settings.tokens.agent);
   await service.inbox.take("authenticated");
   await rooms(service);
+  await management(service);
   // Idle for as long as the gateway's interval.
   assert((await service.inbox.take("heartbeat")).payload.timestamp > 0);
   proved("heartbeat");

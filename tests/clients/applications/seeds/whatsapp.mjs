@@ -1,7 +1,7 @@
 // Seed 002: the WhatsApp CRM's client, given every event of its reference with the payload that stands there.
 import assert from "node:assert/strict";
 import { io } from "socket.io-client";
-import { ask, journey, proved, publish, settings, settled, watch } from "./journey.mjs";
+import { ask, command, journey, proved, publish, request, settings, settled, watch } from "./journey.mjs";
 
 const connect = (token) => io(settings.url, { auth: { token } });
 
@@ -153,6 +153,47 @@ await journey(async () => {
   const { timestamp: now } = await inbox.take("pong", ({ timestamp }) => timestamp !== undefined);
   assert(Math.abs(Date.now() - now) < 60_000);
   proved("ping");
+
+  // A colleague looks at the same contact.
+  const colleague = connect(settings.tokens.agent);
+  const ofColleague = watch(colleague);
+  colleague.emit("subscribe:contact", contact);
+  await settled(colleague);
+  for (const [name, isTyping] of [
+    ["typing:start", true],
+    ["typing:stop", false],
+  ]) {
+    colleague.emit(name, { contactId: contact, whatsappAccountId: account });
+    const told = await inbox.take("typing:indicator");
+    const { contactId, whatsappAccountId, userId } = told;
+    assert.deepEqual([contactId, whatsappAccountId, userId], [contact, account, settings.users.agent]);
+    assert.equal(told.isTyping, isTyping);
+    assert(!Number.isNaN(Date.parse(told.timestamp)));
+  }
+  await settled(colleague);
+  assert(!ofColleague.has("typing:indicator"));
+  proved("typing");
+
+  // A campaign that is running; the one above is over.
+  const running = { campaignId: "running", campaign: { name: "Campaign Name", totalRecipients: 1000 } };
+  socket.emit("subscribe:campaign", running.campaignId);
+  await settled(socket);
+  await publish("campaign:started", running);
+  await inbox.take("campaign:started");
+  for (const [type, name] of [
+    ["campaign.pause", "campaign:paused"],
+    ["campaign.resume", "campaign:resumed"],
+  ]) {
+    await command(settings.tokens.crm, type, { campaignId: running.campaignId });
+    assert.equal((await inbox.take(name)).campaignId, running.campaignId);
+    proved(name);
+  }
+
+  const stats = await (await request("GET", "/api/ws/status", settings.tokens.crm)).json();
+  assert.equal(stats.connected, 2);
+  assert.equal(stats.rooms[`contact:${contact}`].clientCount, 2);
+  proved("getConnectionStats");
+  colleague.disconnect();
 
   // What this page would have missed: the gateway is killed, messages come, the page is back.
   await ask("kill");
