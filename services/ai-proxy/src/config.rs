@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::catalogue::Catalogue;
+use domain::protection::WrappingKeys;
 use runtime::config::{
-    AI_FILE, AI_TEMPLATES_DIR, CATALOGUE_DIR, Mistakes, OPS_LISTEN, Reader, SAFETY_DIR,
-    SHUTDOWN_GRACE_MS, Strings,
+    AI_FILE, AI_TEMPLATES_DIR, CATALOGUE_DIR, Mistakes, OPS_LISTEN, PlatformKeys, Reader,
+    SAFETY_DIR, SHUTDOWN_GRACE_MS, Strings,
 };
 use runtime::nats::NatsConfig;
 use runtime::telemetry::{self, chain};
@@ -30,6 +31,8 @@ pub struct Config {
     pub settings: Registry,
     pub templates: Templates,
     pub screen: screen::Settings,
+    /// For the keys of people's data.
+    pub wrapping: WrappingKeys,
 }
 
 impl Config {
@@ -46,6 +49,7 @@ impl Config {
         let templates = kept(&mut reader, Templates::open(folder));
         let folder = reader.path(&SAFETY_DIR);
         let screen = kept(&mut reader, screen::Settings::open(folder.as_deref()));
+        let wrapping = PlatformKeys::read(&mut reader).wrapping();
         let nats = NatsConfig::read(&mut reader, SERVICE);
         let ops_listen = reader.addresses_or(&OPS_LISTEN, OPS_DEFAULT);
         let telemetry = telemetry::Settings::read(&mut reader);
@@ -60,6 +64,7 @@ impl Config {
                 settings,
                 templates,
                 screen,
+                wrapping,
             }),
             // Their mistakes are among the reader's already.
             _ => Err(reader.finish(()).err().unwrap_or(Mistakes(Vec::new()))),

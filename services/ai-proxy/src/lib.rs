@@ -20,6 +20,7 @@ use runtime::metrics::Metrics as Registry;
 use runtime::nats::Nats;
 use runtime::ops::{self, Readiness};
 use runtime::tasks::{BoxError, Tasks};
+use runtime::vault::Vault;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -46,13 +47,16 @@ pub async fn run(
     let (registry, readiness) = (Registry::new(), Readiness::new());
     let nats = Box::pin(Nats::connect(&config.nats)).await?;
     let work = readiness.condition("conversations");
+    let vault = Vault::new(&nats, config.wrapping.clone());
     let mut tasks = Tasks::new(&shutdown);
     let stop = tasks.shutdown();
     tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), registry.clone(), stop.clone()));
+    let keys = readiness.condition("keys");
+    tasks.spawn("keys", vault.clone().follow(keys, stop.clone()));
     tasks.spawn("presence", presence::watch(nats.clone(), work, stop.clone()));
     answer(&mut tasks, &config, &nats, &registry, &readiness);
     let Config { catalogue, screen, .. } = config;
-    let screening = screen::run(nats, catalogue, screen, registry, stop.clone());
+    let screening = screen::run(nats, catalogue, vault, screen, registry, stop.clone());
     tasks.spawn("screen", screening);
     tasks.spawn("readiness", async move {
         stop.cancelled().await;

@@ -18,6 +18,7 @@ use runtime::metrics::metrics::histogram::Histogram;
 use runtime::nats::Nats;
 use runtime::tasks::BoxError;
 use runtime::telemetry::chain;
+use runtime::vault::{Vault, VaultError};
 use runtime::{clock, ids};
 use serde::Deserialize;
 use serde_json::json;
@@ -45,12 +46,13 @@ const AGAIN: Duration = Duration::from_millis(250);
 pub(crate) async fn run(
     nats: Nats,
     catalogue: Arc<Catalogue>,
+    vault: Vault,
     settings: Settings,
     registry: Registry,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
     let metrics = Metrics::new(&registry);
-    let screen = Arc::new(Screen { nats: nats.clone(), catalogue, settings, metrics });
+    let screen = Arc::new(Screen { nats: nats.clone(), catalogue, vault, settings, metrics });
     let mut durable = Durable::open(&nats, StreamId::Conversations.name(), DURABLE);
     let mut begun = JoinSet::new();
     loop {
@@ -71,8 +73,18 @@ pub(crate) async fn run(
 struct Screen {
     nats: Nats,
     catalogue: Arc<Catalogue>,
+    vault: Vault,
     settings: Settings,
     metrics: Metrics,
+}
+
+/// Why a message is not screened yet.
+#[derive(Debug, thiserror::Error)]
+enum Waits {
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
 }
 
 struct Metrics {
@@ -115,7 +127,7 @@ impl Screen {
         }
     }
 
-    async fn settle(&self, job: &Job) -> Result<(), AppendError> {
+    async fn settle(&self, job: &Job) -> Result<(), Waits> {
         let stored = &job.message;
         let envelope = match Envelope::from_message(
             &stored.subject,
@@ -130,7 +142,9 @@ impl Screen {
             }
         };
         // What is in the log is valid, so this is a message; its text stays out of the log of this program.
-        let Ok(message) = serde_json::from_slice::<Message>(&envelope.data) else {
+        self.vault.prepare(&envelope.tenant, &envelope.data).await?;
+        let opened = self.vault.open(&envelope.tenant, &envelope.data);
+        let Ok(message) = serde_json::from_slice::<Message>(&opened) else {
             warn!(sequence = stored.sequence, "a message that cannot be read was not screened");
             return Ok(());
         };
