@@ -2,6 +2,7 @@
 //! process, and takes a floor in the same run: the least that a program could do for the same traffic.
 //! Processor time per operation and the ratio to the floor hold on another machine; rates do not.
 
+mod commands;
 mod fanout;
 mod floor;
 mod history;
@@ -38,6 +39,8 @@ enum Benchmark {
     Webhooks(webhooks::Options),
     /// Pages of a channel that is rare in a large stream
     History(history::Options),
+    /// A steady rate of commands, each timed until another client sees its event
+    Commands(commands::Options),
     /// A floor's own process
     #[command(hide = true)]
     Floor {
@@ -53,6 +56,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Benchmark::Storm(options) => Box::pin(storm::run(options)).await?,
         Benchmark::Webhooks(options) => Box::pin(webhooks::run(options)).await?,
         Benchmark::History(options) => Box::pin(history::run(options)).await?,
+        Benchmark::Commands(options) => Box::pin(commands::run(options)).await?,
         Benchmark::Floor { floor } => return Box::pin(floor::run(floor)).await,
     };
     report.print(arguments.json)
