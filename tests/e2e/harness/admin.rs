@@ -119,6 +119,19 @@ impl Admin {
         subjects
     }
 
+    /// What a stream's messages hold, oldest first.
+    pub(crate) async fn payloads(&self, stream: &str) -> Vec<String> {
+        let stream = self.stream(stream).await;
+        let state = stream.get_info().await.unwrap().state;
+        let mut payloads = Vec::new();
+        for sequence in state.first_sequence..=state.last_sequence {
+            if let Ok(message) = stream.get_raw_message(sequence).await {
+                payloads.push(String::from_utf8_lossy(&message.payload).into_owned());
+            }
+        }
+        payloads
+    }
+
     pub(crate) async fn delete_consumers(&self, stream: &str) {
         use futures_util::TryStreamExt as _;
         let stream = self.stream(stream).await;
