@@ -83,8 +83,14 @@ pub async fn run(
     let inbox = inbox::run(intake.clone(), nats.clone(), config.grace, stop.clone());
     tasks.spawn("inbox", inbox);
     let sources = config.sources.clone();
-    let redrive = redrive::serve(intake.clone(), sources.clone(), nats.clone(), stop.clone());
-    tasks.spawn("redrive", redrive);
+    let again = redrive::serve(
+        intake.clone(),
+        decider.clone(),
+        sources.clone(),
+        nats.clone(),
+        stop.clone(),
+    );
+    tasks.spawn("redrive", again);
     let reload = move || sources.reload();
     tasks.spawn("sources", environment::on_hangup(SOURCES_FILE.name, stop.clone(), reload));
     crises(&mut tasks, &nats, &intake, decider, config.chains, config.twilio)?;

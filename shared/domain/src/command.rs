@@ -66,6 +66,11 @@ pub enum Unreadable {
     Data,
 }
 
+/// Whether a subject is that of a command, readable or not.
+pub fn is_command(subject: &str) -> bool {
+    subject.split('.').next() == Some(ROOT)
+}
+
 impl Command {
     /// The same for every attempt of one caller to have one thing done; what was decided is found by it.
     pub fn key(&self) -> String {

@@ -37,10 +37,11 @@ fn files(prefixes: &[&str]) -> Vec<Source> {
 }
 
 /// Whatever makes a refusal has its code as the first literal behind it.
-const MAKERS: [&str; 8] = [
+const MAKERS: [&str; 9] = [
     "Problem::new(",
     "Refused::new(",
     "Refusal::new(",
+    "Rejection::new(",
     "bad_request(",
     "unavailable(",
     "websocket::error(",
@@ -57,7 +58,13 @@ const LISTS: [&str; 3] = [
 
 fn codes() -> Names {
     let mut codes = Names::new();
-    for source in files(&["services/", "shared/runtime/src/http/", "shared/domain/src/replay.rs"]) {
+    let makers = [
+        "services/",
+        "shared/runtime/src/http/",
+        "shared/domain/src/replay.rs",
+        "shared/domain/src/aggregates/",
+    ];
+    for source in files(&makers) {
         let product = source.product();
         // Reasons of close codes are no codes.
         let makers = MAKERS.iter().filter(|_| !source.path.ends_with("/ending.rs"));

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Command;
 use domain::aggregate::{self, Decision, RecordedEvent, Rejection};
+use domain::{Command, StreamId};
 use runtime::event_log::{AppendError, EventLog, Expect};
 use runtime::ids;
 use runtime::log_reader::ReadError;
@@ -20,7 +20,7 @@ use super::entities::{Entities, Held};
 use super::metrics::{Metrics, Outcome};
 use super::record::{self, Unrecordable};
 use super::tail::Tail;
-use crate::intake::{Intake, IntakeError};
+use crate::intake::{Intake, IntakeError, Stored};
 use crate::metrics::Way;
 
 /// Each lost race means that another command was decided: as many in a row are a storm.
@@ -78,6 +78,19 @@ impl Executed {
     /// What the caller is told.
     pub(crate) fn answer(&self, command: &Command) -> Map<String, Value> {
         aggregate::answer(&command.id, &self.record)
+    }
+}
+
+impl From<Executed> for Stored {
+    fn from(Executed { outcome, record }: Executed) -> Self {
+        let category = record.event_type.split('.').next().unwrap_or_default();
+        Self {
+            stream: StreamId::of_category(category).map(StreamId::name),
+            sequence: Some(record.sequence),
+            duplicate: outcome == Outcome::Repeated,
+            id: record.id,
+            event_type: record.event_type,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
 use domain::Command;
+use domain::aggregate::Rejection;
 use domain::token::{EntityToken, Tenant};
 use runtime::durable::{Durable, Job, NotSettled};
 use runtime::event_log::EventLog;
@@ -173,8 +174,10 @@ impl Worker {
         }
         self.decider.metrics().decided(Outcome::Quarantined);
         if let Some(command) = command {
-            let told = "The command cannot be decided; an operator has been told.";
-            let answer = json!({ "ok": false, "commandId": command.id, "code": "undecidable", "message": told });
+            let told = "The command cannot be decided; an operator sees it in quarantine.";
+            let Rejection { code, message, .. } = Rejection::new("undecidable", told);
+            let (ok, id) = (false, &command.id);
+            let answer = json!({ "ok": ok, "commandId": id, "code": code, "message": message });
             self.reply(command, &answer).await;
         }
         job.ack().await

@@ -119,7 +119,9 @@ async fn what_was_kept_can_be_tried_again() {
     let webhook = entry("/webhooks/acme-twilio/call-status", "acme-twilio", "{}", &good);
     let data = r#"{"type":"sms","calls":1}"#;
     let publication = entry("publish.acme.metric.m.update", "", r#"{"nats-msg-id":"p1"}"#, data);
-    for append in [webhook, publication] {
+    let kept = r#"{"ce-id":"k-1","ce-type":"conversation.start","ce-subject":"c-1","ce-time":"2026-01-02T03:04:05Z","tl-actor":"7","tl-role":"user"}"#;
+    let command = entry("commands.acme.conversation.c-1.start", "commands", kept, "{}");
+    for append in [webhook, publication, command] {
         let id = admin.event_log().append(append).await.unwrap().sequence;
         for duplicate in [false, true] {
             let Answer::Ok(result) = redrive(&platform, "acme", id).await else { panic!() };
