@@ -59,8 +59,10 @@ pub(crate) struct Presence(Arc<Inner>);
 struct Inner {
     node: Node,
     state: Mutex<State>,
-    /// There is something to tell, or somebody to ask.
+    /// There is something to tell.
     wake: Notify,
+    /// There is somebody to ask: at once, since what happens before the answer counts as known.
+    ask: Notify,
     nats: Nats,
     typing: Typing,
     /// The channels on which everybody's coming and going is told.
@@ -130,6 +132,7 @@ impl Presence {
             node,
             state: Mutex::new(state),
             wake: Notify::new(),
+            ask: Notify::new(),
             nats,
             typing,
             announced_on: announced_on.filter_map(|name| Channel::parse(name).ok()).collect(),
@@ -148,7 +151,7 @@ impl Presence {
             role: identity.role,
             device: device_id(device),
         };
-        let id = self.lock().attendance.enter(arrival);
+        let id = self.lock().attendance.enter(arrival, clock::unix_millis());
         self.0.wake.notify_one();
         let (tenant, user) = (identity.tenant.clone(), identity.user.clone());
         Attendant { presence: self.clone(), id, tenant, user }
@@ -334,6 +337,7 @@ impl Attendant {
             Ok(true) => {}
             Ok(false) => {
                 state.wanted.insert(scope.clone());
+                self.presence.0.ask.notify_one();
             }
             Err(refused) => return debug!(code = refused.code, "nobody can be followed"),
         }

@@ -27,6 +27,8 @@ struct Connection {
     id: AttendantId,
     device: DeviceId,
     role: Role,
+    /// Unix milliseconds.
+    since: i64,
     channels: Vec<Channel>,
     /// Unix milliseconds, once it has ended.
     left_at: Option<i64>,
@@ -69,11 +71,12 @@ impl Attendance {
     }
 
     /// A connection has come; its channels follow.
-    pub(crate) fn enter(&mut self, arrival: Arrival) -> AttendantId {
+    pub(crate) fn enter(&mut self, arrival: Arrival, now: i64) -> AttendantId {
         let Arrival { tenant, user, role, device } = arrival;
         let id = self.next;
         self.next += 1;
-        let connection = Connection { id, device, role, channels: Vec::new(), left_at: None };
+        let connection =
+            Connection { id, device, role, since: now, channels: Vec::new(), left_at: None };
         self.changed.extend(scopes(&tenant, &user, &connection));
         self.people.entry((tenant, user)).or_default().push(connection);
         id
@@ -254,7 +257,11 @@ fn standing(scope: &Scope, connections: &[Connection]) -> Standing {
     };
     for connection in connections.iter().filter(is_in) {
         match connection.left_at {
-            None => standing.live.push(connection.device),
+            None => {
+                let is_first = standing.live.is_empty() || connection.since < standing.since;
+                standing.since = if is_first { connection.since } else { standing.since };
+                standing.live.push(connection.device);
+            }
             Some(at) => {
                 standing.leaving.push(connection.device);
                 standing.left_at = standing.left_at.max(at);

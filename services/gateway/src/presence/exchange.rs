@@ -63,6 +63,7 @@ impl Exchange {
     async fn go_on(&mut self) -> Result<(), BoxError> {
         let nats = self.edge.nats.clone();
         let node = self.presence.0.node.clone();
+        let own_news = news::news_of(&node);
         let mut everybodys = nats.serve(news::ASK_ALL, &node).await?;
         let mut own = nats.serve(&news::ask_one(&node), "gateway").await?;
         let mut heard = loop {
@@ -78,6 +79,7 @@ impl Exchange {
             let tell_at = self.tell_at;
             tokio::select! {
                 signal = heard.next() => match signal {
+                    Some(signal) if signal.subject.as_str() == own_news => {}
                     Some(signal) => self.hear(&signal.payload),
                     None => return Err("the connection to NATS is closed".into()),
                 },
@@ -85,6 +87,7 @@ impl Exchange {
                     Some(question) => self.answer(question),
                     None => return Err("the connection to NATS is closed".into()),
                 },
+                () = presence.0.ask.notified() => self.ask_wanted(),
                 () = presence.0.wake.notified(), if tell_at.is_none() => {
                     self.tell_at = Some(Instant::now() + TOGETHER);
                 }
@@ -147,11 +150,15 @@ impl Exchange {
         }
     }
 
-    /// Tells the others what has changed, and asks them for what is wanted.
+    /// Tells the others what has changed.
     async fn tell(&mut self) {
         while self.presence.lock().attendance.has_changed() {
             self.send().await;
         }
+    }
+
+    /// Asks everybody for the people of scopes that are followed from now on.
+    fn ask_wanted(&self) {
         let wanted = std::mem::take(&mut self.presence.lock().wanted);
         if !wanted.is_empty() {
             let (edge, presence) = (self.edge.clone(), self.presence.clone());
@@ -168,13 +175,16 @@ impl Exchange {
             let number = state.number;
             let updates = state.table.apply_own(number, &changes, clock::unix_millis());
             state.tell(&self.edge, updates);
-            // Who is alone has nobody to tell; whoever comes asks for the whole.
-            let is_alone = state.table.peers().next().is_none();
-            News::write(&self.presence.0.node, number, if is_alone { &[] } else { &changes })
+            // Who knows nobody tells nothing, and leaves a number out, so that whoever hears it asks for the whole.
+            let is_alone = !changes.is_empty() && state.table.peers().next().is_none();
+            state.number += u64::from(is_alone);
+            let said = if is_alone { &[] } else { changes.as_slice() };
+            News::write(&self.presence.0.node, state.number, said)
         };
         self.beacon_at = Instant::now() + BEACON;
         // A message that is lost is noticed by its number.
-        if let Err(error) = self.edge.nats.publish(news::NEWS, &[], message).await {
+        let subject = news::news_of(&self.presence.0.node);
+        if let Err(error) = self.edge.nats.publish(&subject, &[], message).await {
             debug!(%error, "news of this gateway");
         }
     }

@@ -10,8 +10,14 @@ use serde::{Deserialize, Serialize};
 use super::attendance::{Change, Counts};
 use super::standing::{Scope, Standing};
 
-/// Where gateways tell what has changed, and that they live.
-pub(crate) const NEWS: &str = "gateway.presence.news";
+/// Where all gateways tell what has changed, and that they live.
+pub(crate) const NEWS: &str = "gateway.presence.news.*";
+
+/// Where one gateway tells it.
+pub(crate) fn news_of(node: &str) -> String {
+    format!("gateway.presence.news.{node}")
+}
+
 /// Where everybody is asked.
 pub(crate) const ASK_ALL: &str = "gateway.ask.all";
 
@@ -52,6 +58,8 @@ struct Person {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     leaving: Vec<u32>,
     #[serde(default, skip_serializing_if = "is_zero")]
+    since: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
     at: i64,
 }
 
@@ -62,13 +70,13 @@ const fn is_zero(number: &i64) -> bool {
 
 impl Person {
     fn new(user: &Arc<str>, standing: Standing) -> Self {
-        let Standing { live, leaving, left_at } = standing;
-        Self { u: user.clone(), live, leaving, at: left_at }
+        let Standing { live, leaving, since, left_at } = standing;
+        Self { u: user.clone(), live, leaving, since, at: left_at }
     }
 
     fn read(self) -> (Arc<str>, Standing) {
-        let Self { u, live, leaving, at } = self;
-        (u, Standing { live, leaving, left_at: at }.tidy())
+        let Self { u, live, leaving, since, at } = self;
+        (u, Standing { live, leaving, since, left_at: at }.tidy())
     }
 }
 

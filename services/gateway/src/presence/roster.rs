@@ -33,14 +33,20 @@ struct Person {
 pub(crate) struct Roster {
     gateways: HashMap<Node, Known>,
     people: BTreeMap<Arc<str>, Person>,
-    /// Nothing is told before everybody who was there at the beginning is known.
+    /// Everybody who was there at the beginning is known.
     is_begun: bool,
     followers: HashSet<AttendantId>,
+    /// Unix milliseconds.
+    pub(crate) opened_at: i64,
     /// Unix milliseconds: when somebody asked last.
     pub(crate) asked_at: i64,
 }
 
 impl Roster {
+    pub(crate) fn new(now: i64) -> Self {
+        Self { opened_at: now, ..Self::default() }
+    }
+
     pub(crate) fn begin(&mut self) {
         self.is_begun = true;
     }

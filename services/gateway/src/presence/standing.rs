@@ -37,6 +37,8 @@ pub(crate) struct Standing {
     pub(crate) live: Vec<DeviceId>,
     /// Gone so recently that they may be on their way back.
     pub(crate) leaving: Vec<DeviceId>,
+    /// Unix milliseconds: when the oldest open connection came; 0 where none is open.
+    pub(crate) since: i64,
     /// Unix milliseconds: when the last connection ended; 0 while one is open.
     pub(crate) left_at: i64,
 }

@@ -1,7 +1,7 @@
 //! What this gateway knows of all gateways' people: a roster for each scope that somebody here follows, and the
 //! lease of each gateway that is heard of. Pure: messages and the time are handed in, what is to be told is handed out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::attendance::{AttendantId, Change};
@@ -78,7 +78,7 @@ impl Table {
             if self.rosters.len() >= MOST_ROSTERS || known >= MOST_PEOPLE {
                 return Err(Full);
             }
-            let mut roster = Roster::default();
+            let mut roster = Roster::new(now);
             roster.take_all(&self.own, 0, own(), now);
             self.rosters.insert(scope.clone(), roster);
         }
@@ -138,8 +138,13 @@ impl Table {
         if *node == self.own {
             return Vec::new();
         }
+        // Who was there when somebody began to follow is no news, but who came while this was being asked for is.
+        let begun_at = if roster.is_begun() { i64::MIN } else { roster.opened_at };
+        let old = people.iter().filter(|(_, standing)| standing.since < begun_at);
+        let old: HashSet<Arc<str>> = old.map(|(user, _)| user.clone()).collect();
         let told = roster.take_all(node, number, people, now);
-        told.into_iter().filter_map(|told| update(scope, roster, told)).collect()
+        let told = told.into_iter().filter(|told| !old.contains(&told.user));
+        told.filter_map(|told| update(scope, roster, told)).collect()
     }
 
     /// Lets go of gateways that have been silent for too long, and of rosters that nobody has asked for.
@@ -165,9 +170,7 @@ impl Table {
     }
 }
 
-/// Nobody is told of what happened before everybody who was there at the beginning was known.
 fn update(scope: &Scope, roster: &Roster, told: Told) -> Option<Update> {
     let followers: Vec<_> = roster.followers().collect();
-    let is_for_somebody = roster.is_begun() && !followers.is_empty();
-    is_for_somebody.then(|| Update { scope: scope.clone(), told, followers })
+    (!followers.is_empty()).then(|| Update { scope: scope.clone(), told, followers })
 }

@@ -146,8 +146,9 @@ impl Cluster {
     ) -> (usize, Arc<str>, AttendantId) {
         let user: Arc<str> = user.into();
         let arrival = Arrival { tenant: tenant(), user: user.clone(), role, device };
+        let now = self.now;
         let attendance = &mut self.gateways[at].attendance;
-        let id = attendance.enter(arrival);
+        let id = attendance.enter(arrival, now);
         attendance.join(&tenant(), &user, id, [channel("calls")].iter());
         (at, user, id)
     }
@@ -252,9 +253,27 @@ fn a_gateway_that_starts_learns_who_is_there_and_tells_nobody_that_they_came() {
     let mut cluster = Cluster::new(1);
     cluster.connect(0, "7", 1);
     cluster.talk();
+    cluster.now += 10;
     cluster.add();
     assert_eq!(cluster.listed(1, &calls()), BTreeMap::from([("7".into(), 1)]));
     assert_eq!(cluster.told(1, &calls()), []);
+}
+
+#[test]
+fn who_comes_while_the_others_are_being_asked_is_news() {
+    let mut cluster = Cluster::new(2);
+    let scope = Scope::everybody(&tenant());
+    cluster.connect(0, "7", 1);
+    let node = cluster.gateways[0].node.clone();
+    let mut table = Table::new("late".into(), LEASE);
+    cluster.now += 10;
+    table.open(&scope, cluster.now, Vec::new).unwrap().follow(FOLLOWER);
+    cluster.now += 10;
+    cluster.connect(0, "8", 1);
+    let people = cluster.gateways[0].attendance.people(&scope);
+    let told = table.take_all(&node, 1, &scope, people, cluster.now);
+    let told: Vec<_> = told.iter().map(|update| &*update.told.user).collect();
+    assert_eq!(told, ["8"]);
 }
 
 #[test]
@@ -296,9 +315,9 @@ fn tenants_and_backends_are_not_seen() {
         role: Role::Agent,
         device: 3,
     };
-    let other = arrival.tenant.clone();
+    let (other, now) = (arrival.tenant.clone(), cluster.now);
     let attendance = &mut cluster.gateways[0].attendance;
-    let id = attendance.enter(arrival);
+    let id = attendance.enter(arrival, now);
     attendance.join(&other, &"9".into(), id, [channel("calls")].iter());
     cluster.talk();
     for at in 0..2 {
