@@ -9,15 +9,16 @@ mod claim;
 mod crisis;
 mod delta;
 pub(crate) mod dispatch;
-mod fact;
+pub(crate) mod fact;
 mod fold;
 mod plan;
 mod question;
-mod record;
+pub(crate) mod record;
 mod round;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 pub(crate) use board::Board;
+pub(crate) use record::Recorder;
 pub(crate) use worker::Worker;

@@ -12,6 +12,7 @@ pub mod providers;
 pub mod screen;
 pub mod settings;
 mod tenants;
+mod voice;
 
 use std::time::Duration;
 
@@ -24,10 +25,11 @@ use runtime::vault::Vault;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use answering::{Board, Worker};
+use answering::{Board, Recorder, Worker};
 pub use config::{Config, SERVICE};
 use metrics::Metrics;
 use tenants::Tenants;
+use voice::{Speaker, Voice};
 
 /// What the service serves on, bound by the caller so that a test can take port 0.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ pub async fn run(
     let keys = readiness.condition("keys");
     tasks.spawn("keys", vault.clone().follow(keys, stop.clone()));
     tasks.spawn("presence", presence::watch(nats.clone(), work, stop.clone()));
-    answer(&mut tasks, &config, &nats, &registry, &readiness);
+    answer(&mut tasks, &config, &nats, &vault, &registry, &readiness);
     let Config { catalogue, screen, .. } = config;
     let screening = screen::run(nats, catalogue, vault, screen, registry, stop.clone());
     tasks.spawn("screen", screening);
@@ -70,6 +72,7 @@ fn answer(
     tasks: &mut Tasks,
     config: &Config,
     nats: &Nats,
+    vault: &Vault,
     registry: &Registry,
     readiness: &Readiness,
 ) {
@@ -79,9 +82,15 @@ fn answer(
     // The tail goes on until what is begun has ended, which needs to see its own events.
     let tail = CancellationToken::new();
     tasks.spawn("tail", board.clone().follow(readiness.condition("tail"), tail.clone()));
-    let (catalogue, templates) = (config.catalogue.clone(), config.templates.clone());
-    let worker =
-        Worker::new(nats, catalogue, board, tenants.clone(), templates.clone(), metrics.clone());
+    let (recorder, templates) =
+        (Recorder::new(nats, config.catalogue.clone(), vault.clone()), config.templates.clone());
+    let speaker = Speaker::new(recorder.clone(), metrics.clone());
+    let hearing = Voice::new(recorder.clone(), board.clone(), tenants.clone(), speaker.clone());
+    let voice = readiness.condition("speech");
+    tasks.spawn("voice", voice::run(hearing, metrics.clone(), voice, config.grace, stop.clone()));
+    tasks.spawn("kept sound", voice::keeper::run(nats.clone(), stop.clone()));
+    let (all, counted) = (tenants.clone(), metrics.clone());
+    let worker = Worker::new(recorder, board, all, templates.clone(), counted, speaker);
     let answering = answering::dispatch::run(nats.clone(), worker, config.grace, stop.clone());
     tasks.spawn("answer", async move {
         let _tail = tail.drop_guard();

@@ -10,7 +10,7 @@ use runtime::tasks::BoxError;
 use tokio_util::sync::CancellationToken;
 
 /// Made by the provisioner from `nats/consumers`.
-const DURABLES: [&str; 3] = ["ai-screen", "ai-answer", "ai-voice"];
+const DURABLES: [&str; 2] = ["ai-screen", "ai-answer"];
 
 /// Often enough that readiness follows an outage, rarely enough to cost nothing.
 const EVERY: Duration = Duration::from_secs(5);

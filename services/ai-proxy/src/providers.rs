@@ -19,8 +19,8 @@ pub use ezri::Ezri;
 pub use openai::{Models, OpenAi};
 pub use scripted::Scripted;
 
-/// The longest answer, in bytes; the catalogue bounds texts to as many characters.
-pub const MAX_ANSWER: usize = 60_000;
+/// The longest answer, in bytes. The catalogue bounds texts to 65,536 characters, sealed as they are stored.
+pub const MAX_ANSWER: usize = 40_000;
 
 /// Who said something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -155,16 +155,26 @@ impl Turn {
         &*self.service.provider
     }
 
+    /// How long sound is kept.
+    pub(crate) fn keep_audio(&self) -> Option<Duration> {
+        self.service.settings.keep_audio
+    }
+
+    /// How long one piece of speech may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.service.settings.deadlines.first
+    }
+
     pub(crate) fn price(&self) -> Option<&Price> {
         self.service.settings.price.as_ref()
     }
 
-    pub(crate) fn succeeded(mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.told = true;
         lock(&self.service.breaker).succeeded();
     }
 
-    pub(crate) fn failed(mut self, failure: &Failure) {
+    pub(crate) fn failed(&mut self, failure: &Failure) {
         if failure.reason.is_outage() {
             self.told = true;
             lock(&self.service.breaker).failed(clock::unix_millis());

@@ -19,6 +19,7 @@ use crate::prompts::Prompt;
 use crate::providers::{Answer, Failure, Question, Reason, Usage};
 use crate::settings::Price;
 use crate::tenants::Turn;
+use crate::voice::{Speaker, is_spoken};
 
 /// Pieces that wait to be sent; a full queue holds the provider back.
 const PIECES: usize = 64;
@@ -30,6 +31,7 @@ pub(crate) struct Tools<'a> {
     pub question: &'a Question,
     pub prompt: &'a Prompt,
     pub price: Option<&'a Price>,
+    pub speaker: &'a Speaker,
     /// Cancelled when the service stops and cannot wait any longer.
     pub abandon: &'a CancellationToken,
 }
@@ -54,7 +56,7 @@ impl From<RecordError> for Ended {
     }
 }
 
-pub(crate) async fn run(claim: &mut Claim<'_>, turn: Turn, tools: &Tools<'_>) -> Ended {
+pub(crate) async fn run(claim: &mut Claim<'_>, mut turn: Turn, tools: &Tools<'_>) -> Ended {
     let begun = Instant::now();
     let mut watch = Watch { begun, first: None };
     state(claim, tools, "thinking").await;
@@ -75,8 +77,12 @@ pub(crate) async fn run(claim: &mut Claim<'_>, turn: Turn, tools: &Tools<'_>) ->
         Err(ended) => return ended,
     };
     tools.metrics.first_token_seconds.observe(watch.first().as_secs_f64());
+    let text = answer.text.clone();
     match store(claim, tools, &watch, answer).await {
         Ok(()) => {
+            if is_spoken(&claim.attempt.message.id) {
+                tools.speaker.say(claim.tenant(), tools.question, &turn, &text).await;
+            }
             state(claim, tools, "idle").await;
             Ended::Answered
         }

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use domain::command::Actor;
 use domain::{Command, Role};
-use runtime::event_log::{Append, AppendError};
-use runtime::telemetry::chain;
 use runtime::{clock, ids};
 use serde_json::{Map, Value, json};
-use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
+use tokio::time::timeout;
+use tracing::debug;
 
 use super::attempt::Tools;
 use super::claim::Claim;
@@ -23,8 +21,6 @@ const REPLIES: &str = "reply.ai-proxy.";
 const HIGHEST: &str = "imminent";
 const SEVERITIES: [&str; 4] = ["imminent", "high", "moderate", "low"];
 const MAX_SIGNALS: usize = 64;
-const TRIES: u32 = 6;
-const PAUSE: Duration = Duration::from_millis(250);
 /// How long the answer waits for the alert to be decided; it is stored before in any case.
 const DECIDED_WITHIN: Duration = Duration::from_millis(1000);
 
@@ -36,37 +32,13 @@ pub(super) async fn raise(
     tools.recorder.unguarded(help(claim, tools, told)).await?;
     let reply = format!("{REPLIES}{}", ids::unguessable());
     let mut decided = tools.recorder.nats().subscribe(&reply).await.ok();
-    send(tools, &command(claim, tools, told, reply)).await?;
+    tools.recorder.command(command(claim, tools, told, reply)).await?;
     if let Some(decided) = &mut decided
         && timeout(DECIDED_WITHIN, decided.next()).await.is_err()
     {
         debug!("an alert is stored and will be decided after the answer");
     }
     Ok(())
-}
-
-async fn send(tools: &Tools<'_>, command: &Command) -> Result<(), RecordError> {
-    let subject = command.subject().map_err(|_| RecordError::Unfit)?;
-    // One id for all tries: unlike a new attempt of a client, nobody waits for another answer.
-    let message_id = format!("{}:{}", command.tenant, ids::ordered());
-    for turn in 0..TRIES {
-        let append = Append {
-            subject: subject.clone(),
-            message_id: message_id.clone(),
-            headers: command.headers(),
-            payload: command.payload(),
-            expect: None,
-        };
-        match tools.recorder.nats().event_log().append(append).await {
-            Ok(_) => return Ok(()),
-            Err(AppendError::TooLarge) => return Err(RecordError::Unfit),
-            Err(failure) => {
-                warn!(error = %chain(&failure), "tried again: an alert is not known to be stored");
-            }
-        }
-        sleep(PAUSE * (turn + 1)).await;
-    }
-    Err(RecordError::Unavailable)
 }
 
 fn command(

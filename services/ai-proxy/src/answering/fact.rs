@@ -36,12 +36,40 @@ pub(crate) struct Stored {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Fact {
     Started,
-    Message { id: String },
-    Attempt { message: String, number: u32, failures: u32, holder: String, lease_ms: i64 },
-    Extended { message: String, number: u32, holder: String, lease_ms: i64 },
-    Answered { message: String },
-    Failed { message: String },
-    Used { tokens: u64 },
+    Message {
+        id: String,
+    },
+    Attempt {
+        message: String,
+        number: u32,
+        failures: u32,
+        holder: String,
+        lease_ms: i64,
+    },
+    Extended {
+        message: String,
+        number: u32,
+        holder: String,
+        lease_ms: i64,
+    },
+    Answered {
+        message: String,
+    },
+    Failed {
+        message: String,
+    },
+    Used {
+        tokens: u64,
+    },
+    /// A piece of speech is being processed.
+    Received {
+        chunk: String,
+        lease_ms: i64,
+    },
+    /// It has become text, or has failed to.
+    Heard {
+        chunk: String,
+    },
     Other,
 }
 
@@ -50,6 +78,7 @@ pub(crate) enum Fact {
 #[serde(rename_all = "camelCase", default)]
 struct Fields {
     message_id: Option<String>,
+    chunk_id: Option<String>,
     attempt: u32,
     failures: u32,
     holder: String,
@@ -73,7 +102,8 @@ fn fact(message: &LogMessage) -> Option<Fact> {
     if kind == "conversation.started" {
         return Some(Fact::Started);
     }
-    let known = kind == "conversation.message" || kind.starts_with("ai.");
+    let known =
+        kind == "conversation.message" || ["ai.", "voice."].iter().any(|it| kind.starts_with(it));
     if !known {
         return None;
     }
@@ -95,8 +125,12 @@ fn fact(message: &LogMessage) -> Option<Fact> {
             lease_ms: fields.lease_ms,
         },
         "ai.response" => Fact::Answered { message: id? },
-        // One without a message tells that speech failed.
-        "ai.failed" => Fact::Failed { message: id? },
+        "ai.failed" => match (id, fields.chunk_id) {
+            (Some(message), _) => Fact::Failed { message },
+            (None, chunk) => Fact::Heard { chunk: chunk? },
+        },
+        "voice.received" => Fact::Received { chunk: fields.chunk_id?, lease_ms: fields.lease_ms },
+        "voice.transcription" => Fact::Heard { chunk: fields.chunk_id? },
         "ai.usage" => {
             Fact::Used { tokens: fields.prompt_tokens.saturating_add(fields.completion_tokens) }
         }

@@ -23,6 +23,15 @@ pub(crate) struct Conversation {
     /// Where messages and answers stand, the newest last.
     pub turns: VecDeque<u64>,
     settled: VecDeque<(String, Outcome)>,
+    /// Speech that is being processed, in the order it was said.
+    chunks: Vec<Chunk>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Chunk {
+    id: String,
+    sequence: u64,
+    until: i64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,6 +96,15 @@ impl Conversation {
                 self.settle(message, Outcome::Answered);
             }
             Fact::Failed { message } => self.settle(message, Outcome::Failed),
+            Fact::Received { chunk, lease_ms } => {
+                self.chunks.retain(|it| it.until > stored.at);
+                self.chunks.push(Chunk {
+                    id: chunk.clone(),
+                    sequence: stored.sequence,
+                    until: stored.at.saturating_add(*lease_ms),
+                });
+            }
+            Fact::Heard { chunk } => self.chunks.retain(|it| it.id != *chunk),
             Fact::Started | Fact::Used { .. } | Fact::Other => {}
         }
     }
@@ -100,6 +118,11 @@ impl Conversation {
     pub(crate) fn is_held(&self, message: &str, number: u32, holder: &str) -> bool {
         self.claim.as_ref().is_some_and(|claim| claim.is(message, number, holder))
             && self.open.iter().any(|open| open.id == message)
+    }
+
+    /// Whether nothing that was said before a piece of speech is still being processed.
+    pub(crate) fn is_next_chunk(&self, sequence: u64, now: i64) -> bool {
+        !self.chunks.iter().any(|it| it.sequence < sequence && it.until > now)
     }
 
     /// A message that failed may be said again and is attempted anew; any other repeat says nothing.

@@ -2,11 +2,14 @@
 
 use domain::StreamId;
 use domain::envelope::header;
+use domain::protection::ERASED;
+use domain::token::Tenant;
 use runtime::LogMessage;
-use runtime::log_reader::{LogReader, ReadError};
+use runtime::log_reader::ReadError;
 use serde::Deserialize;
 
 use super::fold::{Conversation, Open};
+use super::record::{RecordError, Recorder};
 use crate::prompts::Prompt;
 use crate::providers::{Question, Speaker, Turn};
 
@@ -31,11 +34,12 @@ pub(crate) struct Asked {
 
 /// Reads the message and as much before it as the window holds. `None` when the log holds the message no more.
 pub(crate) async fn read(
-    reader: &LogReader,
+    recorder: &Recorder,
+    tenant: &Tenant,
     conversation: &Conversation,
     message: &Open,
     prompt: &Prompt,
-) -> Result<Option<Asked>, ReadError> {
+) -> Result<Option<Asked>, Unread> {
     let before = conversation.turns.iter().copied().filter(|turn| *turn < message.sequence);
     let mut sequences: Vec<u64> = before.collect();
     let surplus = sequences.len().saturating_sub(prompt.history.history_turns);
@@ -44,9 +48,13 @@ pub(crate) async fn read(
     let later = |turn: &u64| *turn > message.sequence && !conversation.is_open(*turn);
     sequences.extend(conversation.turns.iter().copied().filter(later));
     sequences.push(message.sequence);
+    let reader = recorder.nats().log_reader();
     let mut found = reader.get_many(StreamId::Conversations.name(), &sequences).await?;
+    for message in found.iter_mut().flatten() {
+        message.payload = recorder.opened(tenant, &message.payload).await?;
+    }
     let Some(asking) = found.pop().flatten() else { return Ok(None) };
-    let Some(said) = said(&asking) else { return Ok(None) };
+    let Some(said) = said(&asking).filter(|said| is_there(&said.message)) else { return Ok(None) };
     let history = window(found.iter().flatten(), prompt.history.history_characters);
     let question = Question {
         conversation: said.conversation_id,
@@ -59,6 +67,19 @@ pub(crate) async fn read(
         crisis_text: prompt.crisis.clone(),
     };
     Ok(Some(Asked { question, event_id: asking.headers.get(header::ID).map(str::to_owned) }))
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unread {
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    #[error(transparent)]
+    Keys(#[from] RecordError),
+}
+
+/// What was erased was not said.
+fn is_there(text: &str) -> bool {
+    !text.is_empty() && text != ERASED
 }
 
 fn said(message: &LogMessage) -> Option<Said> {
@@ -81,7 +102,7 @@ fn window<'a>(
             break;
         }
         left -= text.len();
-        if !text.is_empty() {
+        if is_there(&text) {
             turns.push(Turn { speaker, text });
         }
     }

@@ -1,14 +1,18 @@
 //! Appends of an instance that answers: under the guard of its claim, each stored once however often it is tried.
 //! What must not be lost is tried again; what comes too late is told as lost.
+//! What people say is sealed here on its way into the log, and opened here on its way out.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use domain::Command;
 use domain::catalogue::{Admitted, Catalogue, Defaults, Delivery, Publication, Refusal};
 use domain::token::Tenant;
-use runtime::event_log::{AppendError, EventLog, Expect};
+use runtime::event_log::{Append, AppendError, EventLog, Expect};
 use runtime::nats::Nats;
 use runtime::telemetry::chain;
+use runtime::vault::{Vault, VaultError};
 use runtime::{clock, ids};
 use serde_json::Value;
 use tokio::time::sleep;
@@ -25,6 +29,7 @@ pub(crate) struct Recorder {
     nats: Nats,
     log: EventLog,
     catalogue: Arc<Catalogue>,
+    vault: Vault,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +54,8 @@ pub(crate) struct Record<'a> {
 }
 
 impl Recorder {
-    pub(crate) fn new(nats: &Nats, catalogue: Arc<Catalogue>) -> Self {
-        Self { nats: nats.clone(), log: nats.event_log(), catalogue }
+    pub(crate) fn new(nats: &Nats, catalogue: Arc<Catalogue>, vault: Vault) -> Self {
+        Self { nats: nats.clone(), log: nats.event_log(), catalogue, vault }
     }
 
     pub(crate) fn nats(&self) -> &Nats {
@@ -63,15 +68,63 @@ impl Recorder {
         record: Record<'_>,
         revision: u64,
     ) -> Result<u64, RecordError> {
-        let admitted = self.admit(record)?;
+        let admitted = self.admit(self.sealed(record).await?)?;
         let guard = admitted.subject.address().guard();
         self.append(&admitted, Some(Expect { guard, sequence: revision })).await
     }
 
     /// Appends a fact that no decision depends on.
     pub(crate) async fn unguarded(&self, record: Record<'_>) -> Result<u64, RecordError> {
-        let admitted = self.admit(record)?;
+        let admitted = self.admit(self.sealed(record).await?)?;
         self.append(&admitted, None).await
+    }
+
+    /// Appends a command, which is decided once however often it is handed in.
+    pub(crate) async fn command(&self, mut command: Command) -> Result<(), RecordError> {
+        let kind = self.catalogue.command(&command.kind);
+        let protected = kind.and_then(|kind| kind.protected(&command));
+        if let Some((protection, subject)) = protected {
+            self.vault.seal(&mut command.data, protection, &subject).await.map_err(locked)?;
+        }
+        let subject = command.subject().map_err(|_| RecordError::Unfit)?;
+        let message_id = format!("{}:{SOURCE}:{}", command.tenant, ids::ordered());
+        for turn in 0..TRIES {
+            let append = Append {
+                subject: subject.clone(),
+                message_id: message_id.clone(),
+                headers: command.headers(),
+                payload: command.payload(),
+                expect: None,
+            };
+            match self.log.append(append).await {
+                Ok(_) => return Ok(()),
+                Err(AppendError::TooLarge) => return Err(RecordError::Unfit),
+                Err(failure) => {
+                    warn!(error = %chain(&failure), kind = %command.kind,
+                        "tried again: a command of the AI side is not known to be stored");
+                }
+            }
+            sleep(PAUSE * (turn + 1)).await;
+        }
+        Err(RecordError::Unavailable)
+    }
+
+    /// Stored data with what people said in the clear, as far as it has not been erased.
+    pub(crate) async fn opened(&self, tenant: &Tenant, data: &Bytes) -> Result<Bytes, RecordError> {
+        self.vault.prepare(tenant, data).await.map_err(locked)?;
+        Ok(self.vault.open(tenant, data))
+    }
+
+    /// The record with what is personal in it sealed. Ephemeral events are never kept and stay as they are.
+    async fn sealed<'a>(&self, mut record: Record<'a>) -> Result<Record<'a>, RecordError> {
+        let kind = self.catalogue.by_type(record.kind);
+        let protection = kind.and_then(|kind| kind.protection.as_ref()).filter(|it| it.always);
+        if let (Some(protection), Some(data)) = (protection, record.data.as_object_mut())
+            && let Some(subject) = protection.subject(record.tenant, data)
+        {
+            self.vault.seal(data, protection, &subject).await.map_err(locked)?;
+        }
+        Ok(record)
     }
 
     /// Sends an ephemeral event to who listens; nobody misses one that cannot be sent.
@@ -122,4 +175,9 @@ impl Recorder {
         }
         Err(RecordError::Unavailable)
     }
+}
+
+fn locked(error: VaultError) -> RecordError {
+    warn!(error = %chain(&error), "somebody's key cannot be had now");
+    RecordError::Unavailable
 }

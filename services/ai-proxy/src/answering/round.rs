@@ -68,6 +68,7 @@ impl Round<'_> {
                 question: &self.asked.question,
                 prompt: &self.prompt,
                 price: price.as_ref(),
+                speaker: &self.inner.speaker,
                 abandon: &self.inner.abandon,
             };
             self.inner.metrics.writing.inc();

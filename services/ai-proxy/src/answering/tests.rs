@@ -28,7 +28,7 @@ fn given(facts: &[Fact]) -> Conversation {
     let mut conversation = Conversation::default();
     for (at, fact) in facts.iter().enumerate() {
         let sequence = at as u64 + 1;
-        let guarded = !matches!(fact, Fact::Message { .. } | Fact::Started);
+        let guarded = !matches!(fact, Fact::Message { .. } | Fact::Started | Fact::Received { .. });
         let stored = Stored { sequence, at: at as i64 + 1, guarded, fact: fact.clone() };
         conversation.apply(&stored);
     }
@@ -126,4 +126,15 @@ fn what_was_said_before_is_remembered_up_to_a_bound() {
     let conversation = given(&facts);
     assert_eq!(conversation.turns.len(), TURNS);
     assert_eq!(conversation.turns.back(), Some(&200));
+}
+
+#[test]
+fn speech_becomes_text_in_the_order_it_was_said() {
+    let received = |chunk: &str| Fact::Received { chunk: chunk.into(), lease_ms: LEASE };
+    let heard = |chunk: &str| Fact::Heard { chunk: chunk.into() };
+    let both = [received("v-1"), received("v-2")];
+    assert!(given(&both).is_next_chunk(1, 5));
+    assert!(!given(&both).is_next_chunk(2, 5));
+    assert!(given(&both).is_next_chunk(2, 2 * LEASE), "one that was lost is not waited for");
+    assert!(given(&[both.as_slice(), &[heard("v-1")]].concat()).is_next_chunk(2, 5));
 }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::catalogue::Catalogue;
-use runtime::nats::Nats;
 use runtime::{clock, ids};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::prompts::Templates;
 use crate::providers::{Failure, Reason};
 use crate::tenants::Tenants;
+use crate::voice::Speaker;
 
 /// When another try is worth it after the log was away.
 const LOG_AWAY: Duration = Duration::from_secs(1);
@@ -39,6 +38,7 @@ pub(super) struct Inner {
     pub(super) tenants: Tenants,
     pub(super) templates: Templates,
     pub(super) metrics: Metrics,
+    pub(super) speaker: Speaker,
     pub(super) me: String,
     pub(super) abandon: CancellationToken,
 }
@@ -70,22 +70,15 @@ impl From<Unread> for Stopped {
 
 impl Worker {
     pub(crate) fn new(
-        nats: &Nats,
-        catalogue: Arc<Catalogue>,
+        recorder: Recorder,
         board: Board,
         tenants: Tenants,
         templates: Templates,
         metrics: Metrics,
+        speaker: Speaker,
     ) -> Self {
-        let inner = Inner {
-            recorder: Recorder::new(nats, catalogue),
-            board,
-            tenants,
-            templates,
-            metrics,
-            me: holder(),
-            abandon: CancellationToken::new(),
-        };
+        let (me, abandon) = (holder(), CancellationToken::new());
+        let inner = Inner { recorder, board, tenants, templates, metrics, speaker, me, abandon };
         Self { inner: Arc::new(inner) }
     }
 
@@ -140,8 +133,8 @@ impl Worker {
     ) -> Result<(), Stopped> {
         let inner = &*self.inner;
         let prompt = inner.templates.of(key.tenant.as_str());
-        let reader = inner.recorder.nats().log_reader();
-        match question::read(&reader, conversation, message, &prompt).await {
+        let tenant = &key.tenant;
+        match question::read(&inner.recorder, tenant, conversation, message, &prompt).await {
             Ok(Some(asked)) => {
                 Round { inner, key, message, asked, prompt }.attempts(progress).await
             }

@@ -33,6 +33,9 @@ const KEYS: [&str; 18] = [
     "connect_timeout_ms",
 ];
 
+/// The hours after which the object store forgets by itself.
+const LONGEST_KEPT: u64 = 720;
+
 type ReadFile<'a> = &'a dyn Fn(&str) -> std::io::Result<String>;
 
 /// The settings of the tenants named, each beginning with `common`; or everything that is wrong.
@@ -134,8 +137,14 @@ impl<'a> Entry<'a> {
             self.count("tokens_per_hour", 0).unwrap_or(settings.tokens_per_hour);
         settings.price = self.price().or(settings.price);
         let hours = self.count("keep_audio_hours", 1);
+        if hours.is_some_and(|hours| hours > LONGEST_KEPT) {
+            self.mistake(
+                "keep_audio_hours",
+                "must be 720 or less: the store forgets after thirty days",
+            );
+        }
         settings.keep_audio =
-            hours.map(|it| Duration::from_secs(it * 3600)).or(settings.keep_audio);
+            hours.map(|it| Duration::from_secs(it.saturating_mul(3600))).or(settings.keep_audio);
         self.check(&settings);
         settings
     }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use ai_proxy::{Config, Listeners};
 use domain::StreamId;
 use domain::catalogue::{Catalogue, Defaults, Publication};
+use domain::protection::WrappingKeys;
 use domain::token::Tenant;
 use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
 use runtime::nats::Nats;
 use runtime::tasks::{BoxError, Owned, owned};
 use runtime::test_support::TestNats;
+use runtime::vault::Vault;
 use runtime::{LogMessage, clock, ids};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -19,11 +21,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const TENANT: &str = "acme";
+pub(crate) const KEY: &str = "a platform key of more than thirty-two characters";
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) struct Platform {
     pub nats: TestNats,
     pub admin: Nats,
+    pub vault: Vault,
     catalogue: Arc<Catalogue>,
 }
 
@@ -31,7 +35,6 @@ pub(crate) struct Platform {
 pub(crate) struct Service {
     stop: CancellationToken,
     task: Owned<Result<(), BoxError>>,
-    pub metrics: String,
 }
 
 /// A stored event.
@@ -39,7 +42,6 @@ pub(crate) struct Service {
 pub(crate) struct Event {
     pub sequence: u64,
     pub kind: String,
-    pub subject: String,
     pub data: Value,
 }
 
@@ -47,28 +49,32 @@ impl Platform {
     pub(crate) async fn start() -> Self {
         let nats = Box::pin(TestNats::start()).await;
         let admin = nats.nats("admin").await;
-        Self { nats, admin, catalogue: Arc::new(Catalogue::builtin().unwrap()) }
+        let vault = Vault::new(&admin, WrappingKeys::new(KEY.as_bytes(), None));
+        Self { nats, admin, vault, catalogue: Arc::new(Catalogue::builtin().unwrap()) }
     }
 
     /// The service with these variables over the address of NATS.
     pub(crate) async fn service(&self, variables: &[(&str, &str)]) -> Service {
         let url = self.nats.url("ai-proxy");
-        let mut strings: std::collections::HashMap<String, String> =
-            [("NATS_URL".to_owned(), url), ("SHUTDOWN_GRACE_MS".to_owned(), "3000".to_owned())]
-                .into();
+        let mut strings: std::collections::HashMap<String, String> = [
+            ("NATS_URL".to_owned(), url),
+            ("SHUTDOWN_GRACE_MS".to_owned(), "3000".to_owned()),
+            ("PLATFORM_KEY".to_owned(), KEY.to_owned()),
+        ]
+        .into();
         strings.extend(variables.iter().map(|(name, value)| (name.to_string(), value.to_string())));
         let config = Config::read(&strings).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let ops = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let metrics = format!("http://{}/metrics", ops.local_addr().unwrap());
         let stop = CancellationToken::new();
         let task = owned(ai_proxy::run(config, Listeners { ops }, stop.clone()));
-        Service { stop, task, metrics }
+        Service { stop, task }
     }
 
     /// The service as a process of its own, which can be killed.
     pub(crate) fn process(&self, variables: &[(&str, &str)]) -> Child {
         Command::new(env!("CARGO_BIN_EXE_ai-proxy"))
             .env("NATS_URL", self.nats.url("ai-proxy"))
+            .env("PLATFORM_KEY", KEY)
             .env("OPS_LISTEN", "127.0.0.1:0")
             .env("RUST_LOG", "warn")
             .envs(variables.iter().copied())
@@ -79,8 +85,13 @@ impl Platform {
     }
 
     /// Appends an event as the platform's deciders do.
-    pub(crate) async fn append(&self, tenant: &str, kind: &str, data: Value) -> u64 {
+    pub(crate) async fn append(&self, tenant: &str, kind: &str, mut data: Value) -> u64 {
         let tenant = Tenant::parse(tenant).unwrap();
+        if let Some(protection) = &self.catalogue.by_type(kind).unwrap().protection {
+            let data = data.as_object_mut().unwrap();
+            let subject = protection.subject(&tenant, data).unwrap();
+            self.vault.seal(data, protection, &subject).await.unwrap();
+        }
         let publication = Publication::new(kind, "/test", data);
         let defaults = Defaults { id: ids::ordered(), now: clock::now() };
         let admitted = self.catalogue.admit_own(&tenant, publication, defaults).unwrap();
@@ -122,11 +133,25 @@ impl Platform {
         let mut events = Vec::new();
         loop {
             if let FollowEvent::Messages(messages) = follower.next().await {
-                events.extend(messages.iter().map(event));
+                for message in &messages {
+                    events.push(self.event(message).await);
+                }
             }
             if follower.lag() == 0 {
                 return events;
             }
+        }
+    }
+
+    /// With what is sealed in it opened.
+    async fn event(&self, message: &LogMessage) -> Event {
+        let tenant = domain::subject::tenant_of(&message.subject).unwrap();
+        self.vault.prepare(&tenant, &message.payload).await.unwrap();
+        let data = self.vault.open(&tenant, &message.payload);
+        Event {
+            sequence: message.sequence,
+            kind: message.headers.get("ce-type").unwrap_or_default().to_owned(),
+            data: serde_json::from_slice(&data).unwrap(),
         }
     }
 
@@ -164,6 +189,16 @@ impl Platform {
         Listener(subscription)
     }
 
+    /// Waits until somebody takes speech.
+    pub(crate) async fn hearing(&self) {
+        let deadline = Instant::now() + SOON;
+        // A request that names no conversation is refused, by whoever is there.
+        while self.admin.request("voice.acme.nobody.data", "x".into(), SOON).await.is_err() {
+            assert!(Instant::now() < deadline, "nobody takes speech");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Nothing is left to be done: every delivery is acknowledged.
     pub(crate) async fn settled(&self) {
         let deadline = Instant::now() + SOON;
@@ -195,15 +230,6 @@ impl Service {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.join().await.unwrap().unwrap();
-    }
-}
-
-fn event(message: &LogMessage) -> Event {
-    Event {
-        sequence: message.sequence,
-        kind: message.headers.get("ce-type").unwrap_or_default().to_owned(),
-        subject: message.subject.to_string(),
-        data: serde_json::from_slice(&message.payload).unwrap(),
     }
 }
 

@@ -12,3 +12,5 @@ mod presence;
 mod providers;
 #[cfg(test)]
 mod sick_service;
+#[cfg(test)]
+mod speech;

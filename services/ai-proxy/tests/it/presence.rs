@@ -32,7 +32,11 @@ async fn readiness(base: &str, words: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_ready_once_its_durables_are_there_and_stops_when_told() {
     let mut nats = Box::pin(TestNats::start_empty()).await;
-    let config = Config::read(&[("NATS_URL", nats.url("ai-proxy").as_str())]).unwrap();
+    let config = Config::read(&[
+        ("NATS_URL", nats.url("ai-proxy").as_str()),
+        ("PLATFORM_KEY", crate::harness::KEY),
+    ])
+    .unwrap();
     let ops = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", ops.local_addr().unwrap());
     let stop = CancellationToken::new();

@@ -37,6 +37,8 @@ pub(crate) enum Act {
     Redirect(&'static str),
     /// Echoes which user text it was asked, so that order can be seen.
     Echo,
+    /// Hears what the sound says, after the milliseconds that it begins with.
+    Hear,
 }
 
 /// A request as it came.
@@ -161,6 +163,13 @@ async fn act_out(stream: &mut TcpStream, act: Act, asked: &Asked) -> std::io::Re
             head(stream).await?;
             chunk(stream, &piece(&text)).await?;
             end(stream).await
+        }
+        Act::Hear => {
+            let said = String::from_utf8_lossy(&asked.body).into_owned();
+            let pause: u64 = said.split(' ').next().unwrap().parse().unwrap();
+            sleep(Duration::from_millis(pause)).await;
+            let body = json!({ "transcription": said, "audioResponse": null });
+            whole(stream, 200, "", body.to_string().as_bytes()).await
         }
         Act::Whole(body) => whole(stream, 200, "", body.to_string().as_bytes()).await,
         Act::Status(status, headers) => whole(stream, status, headers, b"{\"error\":{}}").await,

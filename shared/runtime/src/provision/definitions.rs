@@ -64,8 +64,7 @@ const BUILTIN: &[(Folder, &str, &str)] = files! {
     Objects "objects": "media", "channel-index", "views";
     Consumers "consumers": "inbox-ingest", "commands-ingest", "commands-ingest-crisis",
         "commands-ingest-receipts", "timers-ingest", "crisis-ingest-escalation", "crisis-ingest-paging",
-        "calls-ingest-effects", "conversations-ai-screen", "conversations-ai-answer",
-        "conversations-ai-voice";
+        "calls-ingest-effects", "conversations-ai-screen", "conversations-ai-answer";
 };
 
 impl Definitions {

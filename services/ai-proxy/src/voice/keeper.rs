@@ -1,0 +1,91 @@
+//! Removes kept sound when its time is over, whichever instance has kept it.
+//! The object store forgets everything after thirty days by itself, so what is missed here is not kept for ever.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use domain::StreamId;
+use domain::envelope::{header, parse_rfc3339};
+use domain::subject::category_filter;
+use runtime::clock;
+use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
+use runtime::nats::Nats;
+use runtime::object_store::ObjectError;
+use runtime::tasks::BoxError;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+const BUCKET: &str = "media";
+const EVERY: Duration = Duration::from_secs(60);
+const DELETE_WITHIN: Duration = Duration::from_secs(10);
+/// Pieces remembered; those beyond it are left to the store's own thirty days.
+const MOST: usize = 100_000;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept {
+    expires_at: String,
+    media: Media,
+}
+
+#[derive(Deserialize)]
+struct Media {
+    bucket: String,
+    key: String,
+}
+
+/// Looks every minute, until `stop`.
+pub(crate) async fn run(nats: Nats, stop: CancellationToken) -> Result<(), BoxError> {
+    let options =
+        FollowOptions { filter: Some(category_filter("voice")), ..FollowOptions::default() };
+    let start = Start::AfterSequence(0);
+    let mut follower = Follower::new(&nats, StreamId::Conversations.name(), start, options);
+    let mut due = BinaryHeap::new();
+    let mut looks = tokio::time::interval(EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            event = follower.next() => if let FollowEvent::Messages(messages) = event {
+                for message in &messages {
+                    if due.len() < MOST {
+                        due.extend(kept(message).map(Reverse));
+                    }
+                }
+            },
+            _ = looks.tick() => remove(&nats, &mut due).await,
+        }
+    }
+}
+
+/// When it expires, and what.
+fn kept(message: &runtime::LogMessage) -> Option<(i64, String)> {
+    if message.headers.get(header::TYPE) != Some("voice.kept") {
+        return None;
+    }
+    let kept: Kept = serde_json::from_slice(&message.payload).ok()?;
+    let expires = parse_rfc3339(&kept.expires_at)?.unix_timestamp();
+    (kept.media.bucket == BUCKET).then_some((expires, kept.media.key))
+}
+
+async fn remove(nats: &Nats, due: &mut BinaryHeap<Reverse<(i64, String)>>) {
+    let now = clock::unix_seconds();
+    if !due.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+        return;
+    }
+    let objects = match nats.objects(BUCKET, DELETE_WITHIN).await {
+        Ok(objects) => objects,
+        Err(error) => return debug!(%error, "kept sound is removed later"),
+    };
+    while let Some(Reverse((at, key))) = due.pop() {
+        if at > now {
+            return due.push(Reverse((at, key)));
+        }
+        match objects.delete(&key).await {
+            // Another instance may have been faster.
+            Ok(()) | Err(ObjectError::NotFound) => {}
+            Err(error) => debug!(%error, "kept sound is left to the store's own time"),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! One conversation's pieces of speech, one after the other: heard, told as text, said as a message, answered by sound.
+//! What another instance has accepted before is waited for, so that texts come in the order they were said.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::Command;
+use domain::command::Actor;
+use domain::identity::Role;
+use runtime::clock;
+use runtime::telemetry::chain;
+use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+use super::intake::Voice;
+use crate::answering::fact::Key;
+use crate::answering::record::{Record, RecordError};
+use crate::metrics::Metrics;
+use crate::providers::{Failure, Heard, Reason, Speech};
+use crate::tenants::{NotNow, Turn};
+
+/// A lane in which nothing happens ends.
+const IDLE: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long a piece waits for a place among the tenant's requests.
+const PLACE_WITHIN: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(250);
+/// What the sender is told, as application 001 words it.
+const FAILED: &str = "Voice processing failed";
+
+/// A piece of speech that was accepted.
+pub(crate) struct Chunk {
+    pub(super) key: Key,
+    pub(super) conversation: String,
+    pub(super) user: String,
+    pub(super) connection: Option<String>,
+    pub(super) id: String,
+    pub(super) sound: Bytes,
+    /// Its place in the log's order.
+    pub(super) sequence: u64,
+    pub(super) _held: OwnedSemaphorePermit,
+}
+
+pub(super) struct Lane {
+    pub(super) voice: Voice,
+    pub(super) metrics: Metrics,
+}
+
+impl Lane {
+    pub(super) async fn run(self, key: Key, mut chunks: mpsc::Receiver<Chunk>) {
+        loop {
+            match timeout(IDLE, chunks.recv()).await {
+                Ok(Some(chunk)) => self.process(&chunk).await,
+                Ok(None) => return,
+                Err(_) if self.voice.leave(&key, &mut chunks) => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn process(&self, chunk: &Chunk) {
+        self.state(chunk, "listening").await;
+        let heard = self.hear(chunk).await;
+        self.wait_for_those_before(chunk).await;
+        let told = match heard {
+            Ok((heard, turn)) => self.told(chunk, heard, &turn).await,
+            Err(failure) => {
+                self.metrics.speech(failure.reason.name());
+                self.failed(chunk, &failure).await
+            }
+        };
+        if let Err(error) = told {
+            warn!(error = %chain(&error), "a piece of speech was lost on its way into the log");
+        }
+    }
+
+    async fn hear(&self, chunk: &Chunk) -> Result<(Heard, Turn), Failure> {
+        let mut turn = self.turn(chunk).await?;
+        let speech = Speech {
+            conversation: chunk.conversation.clone(),
+            chunk: chunk.id.clone(),
+            sound: chunk.sound.clone(),
+        };
+        let heard = timeout(turn.patience(), turn.provider().hear(&speech)).await;
+        match heard.unwrap_or_else(|_| Err(Reason::Timeout.into())) {
+            Ok(heard) => {
+                turn.succeeded();
+                Ok((heard, turn))
+            }
+            Err(failure) => {
+                turn.failed(&failure);
+                Err(failure)
+            }
+        }
+    }
+
+    async fn turn(&self, chunk: &Chunk) -> Result<Turn, Failure> {
+        let deadline = tokio::time::Instant::now() + PLACE_WITHIN;
+        loop {
+            match self.voice.inner.tenants.turn(chunk.key.tenant.as_str()) {
+                Ok(turn) => return Ok(turn),
+                Err(NotNow::Failed(failure)) => return Err(failure),
+                Err(NotNow::Full) if tokio::time::Instant::now() < deadline => {
+                    sleep(PAUSE).await;
+                }
+                Err(NotNow::Full) => return Err(Reason::Timeout.into()),
+            }
+        }
+    }
+
+    /// Until everything said before has become text, or whoever was at it has had its time.
+    async fn wait_for_those_before(&self, chunk: &Chunk) {
+        let board = &self.voice.inner.board;
+        if board.reached(chunk.sequence).await.is_err() {
+            return;
+        }
+        let Ok(mut known) = board.conversation(&chunk.key).await else { return };
+        while !known.is_next_chunk(chunk.sequence, clock::unix_millis()) {
+            sleep(LOOK_EVERY).await;
+            match board.conversation(&chunk.key).await {
+                Ok(newer) => known = newer,
+                Err(_) => return,
+            }
+        }
+    }
+
+    async fn told(&self, chunk: &Chunk, heard: Heard, turn: &Turn) -> Result<(), RecordError> {
+        let text = heard.text.trim();
+        let mut data = self.data(chunk);
+        data["text"] = json!(text);
+        let recorder = &self.voice.inner.recorder;
+        recorder.unguarded(self.record(chunk, "voice.transcription", "heard", data)).await?;
+        self.metrics.speech("heard");
+        let speaker = &self.voice.inner.speaker;
+        let tenant = &chunk.key.tenant;
+        if !text.is_empty() {
+            // What the user says, on the way that every message takes.
+            recorder.command(message(chunk, text)).await?;
+        }
+        if let Some(reply) = heard.reply {
+            speaker.send(tenant, &chunk.conversation, &chunk.user, Some(&chunk.id), &reply).await;
+            speaker.keep(chunk.kept("ai", reply.data, reply.content_type), turn.keep_audio()).await;
+        }
+        let (sound, kind) = (chunk.sound.clone(), "application/octet-stream".to_owned());
+        speaker.keep(chunk.kept("user", sound, kind), turn.keep_audio()).await;
+        self.state(chunk, "idle").await;
+        Ok(())
+    }
+
+    async fn failed(&self, chunk: &Chunk, failure: &Failure) -> Result<(), RecordError> {
+        let mut data = self.data(chunk);
+        data["message"] = json!(FAILED);
+        data["code"] = json!("voice_unavailable");
+        data["reason"] = json!(failure.reason.name());
+        let recorder = &self.voice.inner.recorder;
+        recorder.unguarded(self.record(chunk, "ai.failed", "unheard", data)).await?;
+        self.state(chunk, "idle").await;
+        Ok(())
+    }
+
+    async fn state(&self, chunk: &Chunk, state: &'static str) {
+        let data = json!({ "conversationId": chunk.conversation, "state": state });
+        self.voice.inner.recorder.live(&chunk.key.tenant, "conversation.state", data).await;
+    }
+
+    fn data(&self, chunk: &Chunk) -> Value {
+        json!({ "conversationId": chunk.conversation, "chunkId": chunk.id, "userId": chunk.user })
+    }
+
+    fn record<'a>(
+        &self,
+        chunk: &'a Chunk,
+        kind: &'static str,
+        what: &str,
+        data: Value,
+    ) -> Record<'a> {
+        let key = format!("{what}:{}", chunk.id);
+        Record { tenant: &chunk.key.tenant, kind, key, data, cause: None }
+    }
+}
+
+fn message(chunk: &Chunk, text: &str) -> Command {
+    let data = json!({
+        "conversationId": chunk.conversation, "message": text, "messageId": chunk.id,
+    });
+    Command {
+        id: chunk.id.clone(),
+        kind: "conversation.message".to_owned(),
+        tenant: chunk.key.tenant.clone(),
+        entity: chunk.conversation.clone(),
+        actor: Actor { user: chunk.user.clone(), role: Role::User },
+        connection: chunk.connection.clone(),
+        reply: None,
+        time: clock::now(),
+        data: data.as_object().cloned().unwrap_or_default(),
+    }
+}

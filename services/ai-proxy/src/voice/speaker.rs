@@ -1,0 +1,156 @@
+//! Sound on its way to who listens, and into the object store where the settings keep it.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use domain::Tenant;
+use domain::envelope::rfc3339;
+use runtime::clock;
+use runtime::telemetry::chain;
+use serde_json::json;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::lane::Chunk;
+use crate::answering::Recorder;
+use crate::answering::record::Record;
+use crate::metrics::Metrics;
+use crate::providers::{Question, Sound};
+use crate::tenants::Turn;
+
+/// The most bytes of sound in one event.
+const PIECE: usize = 256 * 1024;
+/// The most sound of one answer that is sent.
+const MAX_SOUND: usize = 8 * 1024 * 1024;
+const BUCKET: &str = "media";
+const STORE_WITHIN: Duration = Duration::from_secs(15);
+
+#[derive(Clone)]
+pub(crate) struct Speaker {
+    recorder: Recorder,
+    metrics: Metrics,
+}
+
+/// Sound that may be kept.
+pub(super) struct Kept {
+    tenant: Tenant,
+    conversation: String,
+    user: String,
+    chunk: String,
+    from: &'static str,
+    sound: Bytes,
+    content_type: String,
+}
+
+impl Speaker {
+    pub(crate) fn new(recorder: Recorder, metrics: Metrics) -> Self {
+        Self { recorder, metrics }
+    }
+
+    /// Speaks an answer, where the service can. The answer itself is stored already: a failure costs the sound alone.
+    pub(crate) async fn say(&self, tenant: &Tenant, question: &Question, turn: &Turn, text: &str) {
+        let spoken = timeout(turn.patience(), turn.provider().speak(text)).await;
+        let sound = match spoken {
+            Ok(Ok(Some(sound))) => sound,
+            Ok(Ok(None)) => return,
+            Ok(Err(failure)) => return self.unspoken(failure.reason.name()),
+            Err(_) => return self.unspoken("timeout"),
+        };
+        self.metrics.speech("spoken");
+        let (conversation, user) = (&question.conversation, &question.user);
+        self.send(tenant, conversation, user, Some(&question.message), &sound).await;
+        let kept = Kept {
+            tenant: tenant.clone(),
+            conversation: conversation.clone(),
+            user: user.clone(),
+            chunk: question.message.clone(),
+            from: "ai",
+            sound: sound.data,
+            content_type: sound.content_type,
+        };
+        self.keep(kept, turn.keep_audio()).await;
+    }
+
+    fn unspoken(&self, reason: &'static str) {
+        self.metrics.speech(reason);
+        debug!(reason, "an answer could not be spoken");
+    }
+
+    /// Sends sound to who listens, in pieces that fit an event.
+    pub(super) async fn send(
+        &self,
+        tenant: &Tenant,
+        conversation: &str,
+        user: &str,
+        chunk: Option<&str>,
+        sound: &Sound,
+    ) {
+        if sound.data.len() > MAX_SOUND {
+            return self.unspoken("too_large");
+        }
+        let pieces = sound.data.chunks(PIECE);
+        let last = pieces.len().saturating_sub(1);
+        for (index, piece) in pieces.enumerate() {
+            let mut data = json!({
+                "conversationId": conversation,
+                "contentType": sound.content_type,
+                "index": index,
+                "last": index == last,
+                "data_base64": STANDARD.encode(piece),
+            });
+            for (name, value) in [("userId", Some(user)), ("chunkId", chunk)] {
+                if let Some(value) = value.filter(|it| !it.is_empty()) {
+                    data[name] = json!(value);
+                }
+            }
+            self.recorder.live(tenant, "voice.audio", data).await;
+        }
+    }
+
+    /// Stores sound for as long as the settings say; not at all where they say nothing.
+    pub(super) async fn keep(&self, kept: Kept, time: Option<Duration>) {
+        let Some(time) = time else { return };
+        let key =
+            format!("voice/{}/{}/{}-{}", kept.tenant, kept.conversation, kept.chunk, kept.from);
+        let size = kept.sound.len();
+        let stored = async {
+            let objects = self.recorder.nats().objects(BUCKET, STORE_WITHIN).await?;
+            objects.put(&key, &mut &kept.sound[..]).await
+        };
+        if let Err(error) = stored.await {
+            self.metrics.speech("not_kept");
+            return warn!(error = %chain(&error), "sound was not kept");
+        }
+        let mut data = json!({
+            "conversationId": kept.conversation,
+            "chunkId": kept.chunk,
+            "from": kept.from,
+            "expiresAt": rfc3339(clock::now() + time),
+            "media": { "bucket": BUCKET, "key": key, "size": size, "contentType": kept.content_type },
+        });
+        if !kept.user.is_empty() {
+            data["userId"] = json!(kept.user);
+        }
+        let key = format!("kept:{}:{}", kept.chunk, kept.from);
+        let record = Record { tenant: &kept.tenant, kind: "voice.kept", key, data, cause: None };
+        if let Err(error) = self.recorder.unguarded(record).await {
+            warn!(error = %chain(&error), "sound is kept and not told");
+        }
+    }
+}
+
+impl Chunk {
+    pub(super) fn kept(&self, from: &'static str, sound: Bytes, content_type: String) -> Kept {
+        Kept {
+            tenant: self.key.tenant.clone(),
+            conversation: self.conversation.clone(),
+            user: self.user.clone(),
+            chunk: self.id.clone(),
+            from,
+            sound,
+            content_type,
+        }
+    }
+}
