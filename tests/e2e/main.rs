@@ -41,4 +41,5 @@ mod takeover;
 mod trpc;
 mod two_gateways;
 mod typing;
+mod views;
 mod webhooks;
