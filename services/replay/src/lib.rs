@@ -23,7 +23,7 @@ mod quarantine;
 mod retention;
 mod snapshots;
 mod state;
-mod views;
+pub mod views;
 
 pub use config::Config;
 use config::IndexConfig;

@@ -20,7 +20,7 @@ use domain::StreamId;
 use tokio::sync::watch;
 
 pub(crate) use answering::{serve, serve_builds, serve_contacts};
-use folded::{Folded, views_of};
+pub use folded::{Folded, views_of};
 pub(crate) use following::Live;
 pub(crate) use keeping::Keeper;
 pub(crate) use rebuilding::{Builder, Builds};

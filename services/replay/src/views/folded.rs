@@ -13,7 +13,7 @@ use super::table::Table;
 type Tables = Box<[Table]>;
 
 #[derive(Debug)]
-pub(crate) struct Folded {
+pub struct Folded {
     stream: StreamId,
     views: Arc<[&'static View]>,
     epoch: u32,
@@ -30,12 +30,12 @@ pub(crate) struct Folded {
 }
 
 /// The views of a stream, as this build folds them.
-pub(crate) fn views_of(stream: StreamId) -> Arc<[&'static View]> {
+pub fn views_of(stream: StreamId) -> Arc<[&'static View]> {
     views::ALL.iter().filter(|view| view.stream == stream).collect()
 }
 
 impl Folded {
-    pub(crate) fn new(stream: StreamId, views: Arc<[&'static View]>, epoch: u32) -> Self {
+    pub fn new(stream: StreamId, views: Arc<[&'static View]>, epoch: u32) -> Self {
         Self {
             stream,
             views,
@@ -79,12 +79,7 @@ impl Folded {
     }
 
     /// Takes the stream's next event in; `None` for a message that is none.
-    pub(crate) fn fold(
-        &mut self,
-        sequence: u64,
-        stored_at: i64,
-        event: Option<(&Tenant, Event<'_>)>,
-    ) {
+    pub fn fold(&mut self, sequence: u64, stored_at: i64, event: Option<(&Tenant, Event<'_>)>) {
         if sequence <= self.head {
             return;
         }
