@@ -186,7 +186,11 @@ impl Pull {
 
     fn request_ended<T>(&mut self, message: &Message) -> Result<Option<T>, Broken> {
         if self.pace.is_some() {
-            (self.step, self.allowed) = (Step::Idle, 0);
+            // A batch that was filled is told as ended too: then the next step is known already, and to begin with
+            // waiting and resting again would hold what is behind to a batch per rest.
+            if !matches!(self.step, Step::Resting(_)) {
+                (self.step, self.allowed) = (Step::Idle, 0);
+            }
             return Ok(None);
         }
         let left = message

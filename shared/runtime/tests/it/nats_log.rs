@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use runtime::event_log::{Append, AppendError, Expect};
+use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
 use runtime::test_support::TestNats;
 
 pub(crate) fn append(subject: &str, message_id: &str) -> Append {
@@ -211,4 +212,29 @@ async fn appends_are_carried_at_speed() {
     println!("{rate:.0} appends a second in this profile, {IN_FLIGHT} in flight");
     // An unoptimised build on a loaded machine; a client that waits for each answer reaches a tenth.
     assert!(rate > 2_000.0, "{rate}");
+}
+
+#[tokio::test]
+async fn a_follower_that_may_be_late_does_not_rest_while_it_is_behind() {
+    const COUNT: u64 = 2_600;
+    const PACE: Duration = Duration::from_secs(2);
+    let nats = TestNats::start().await;
+    let nats = nats.nats("ingest").await;
+    let log = nats.event_log();
+    let appends =
+        (1..=COUNT).map(|i| log.append(append("events.acme.call.CA1.update", &format!("m{i}"))));
+    for stored in futures_util::future::join_all(appends).await {
+        stored.unwrap();
+    }
+    let options = FollowOptions { pace: Some(PACE), ..FollowOptions::default() };
+    let mut follower = Follower::new(&nats, "CALLS", Start::AfterSequence(0), options);
+    let (begin, mut seen) = (Instant::now(), 0);
+    while seen < COUNT {
+        if let FollowEvent::Messages(messages) = follower.next().await {
+            assert_eq!(messages[0].sequence, seen + 1);
+            seen = messages[messages.len() - 1].sequence;
+        }
+    }
+    // It rests once, behind the first; a rest for each of its five batches would take five times as long.
+    assert!(begin.elapsed() < 3 * PACE, "{:?}", begin.elapsed());
 }
