@@ -17,6 +17,7 @@ mod compatibility;
 mod critical;
 mod cursors;
 mod cuts;
+mod documents;
 mod erasure;
 mod explorer;
 mod faults;
