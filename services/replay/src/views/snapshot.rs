@@ -1,6 +1,9 @@
 //! The views of one stream as bytes: a version, the content, a checksum. What cannot be trusted is an error, never a
 //! guess. A view of an older version keeps its rows: what retention has removed is known from nothing else.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use domain::views::{self, View};

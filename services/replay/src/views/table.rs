@@ -5,6 +5,8 @@
 
 mod past;
 mod slots;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -36,6 +38,7 @@ pub(crate) struct Table {
     touches: VecDeque<Touch>,
     turns: VecDeque<Turn>,
     since_mark: usize,
+    spacing: usize,
 }
 
 #[derive(Debug)]
@@ -95,6 +98,7 @@ impl Table {
             touches: VecDeque::new(),
             turns: VecDeque::new(),
             since_mark: 0,
+            spacing: SPACING,
         }
     }
 
@@ -118,7 +122,7 @@ impl Table {
         }
         self.upto = event.sequence;
         (self.view.fold)(event, &mut Writer { table: self, sequence: event.sequence });
-        if self.since_mark >= SPACING {
+        if self.since_mark >= self.spacing {
             self.mark();
         }
     }
