@@ -22,6 +22,8 @@ mod metrics;
 mod record;
 mod signals;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub(crate) use execute::{Decider, Keep, Undecided};

@@ -44,12 +44,14 @@ impl Tail {
     pub(super) fn all() -> Vec<Self> {
         let known = aggregates::CATEGORIES.into_iter();
         known
-            .filter_map(|category| Some(Self::new(category, StreamId::of_category(category)?)))
+            .filter_map(|category| {
+                Some(Self::new(category, StreamId::of_category(category)?, INDEX_BYTES))
+            })
             .collect()
     }
 
-    fn new(category: &'static str, stream: StreamId) -> Self {
-        let index = Mutex::new(Index::new(INDEX_BYTES));
+    pub(super) fn new(category: &'static str, stream: StreamId, index_bytes: usize) -> Self {
+        let index = Mutex::new(Index::new(index_bytes));
         let progress = watch::Sender::new(Progress::default());
         Self { category, stream, hashes: RandomState::new(), index, progress }
     }

@@ -29,8 +29,9 @@ use crate::quarantine::{self, Quarantined};
 const STREAM: &str = "COMMANDS";
 const ORIGIN: &str = "commands";
 
-/// Commands that wait in a lane; beyond it fetching waits.
-const LANE_DEPTH: usize = 8;
+/// Commands that wait in a lane; beyond it fetching waits, for all lanes. The durables let no more than a thousand be
+/// unacknowledged in all.
+const LANE_DEPTH: usize = 256;
 const FETCHED_AHEAD: usize = 128;
 /// Attempts in place, so that a short outage does not change the order.
 const ATTEMPTS: u32 = 3;

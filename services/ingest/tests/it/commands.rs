@@ -178,6 +178,27 @@ async fn whatever_moment_an_instance_dies_at_every_command_is_decided_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_the_log_dies_and_comes_back_every_command_is_decided_once() {
+    let mut platform = Platform::start().await;
+    let commander = Commander::new(&platform).await;
+    let commands: Vec<_> = (0..200).map(|number| start(&format!("c-{number}"))).collect();
+    for command in &commands {
+        commander.store(command).await;
+    }
+    platform.nats.kill().await;
+    platform.nats.restart().await;
+    platform.ready().await;
+    let asked = commands.iter().map(|command| commander.ask(command));
+    let answers = futures_util::future::join_all(asked).await;
+    assert!(answers.iter().all(|answer| answer["ok"] == true), "{answers:?}");
+    let events = commander.settled("CONVERSATIONS", 400).await;
+    for name in ["conversation.started", "session.started"] {
+        let times = events.iter().filter(|event| event.event_type == name).count();
+        assert_eq!(times, commands.len(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_ended_while_its_provider_reports_and_never_after() {
     let platform = Platform::start().await;
     let commander = Commander::new(&platform).await;

@@ -1,0 +1,131 @@
+//! What the tails do not know is asked of the log: decisions are the same, however little an instance remembers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::catalogue::{Catalogue, Publication};
+use domain::command::Actor;
+use domain::{Command, Role, StreamId, Tenant};
+use runtime::metrics::Metrics as Registry;
+use runtime::nats::Nats;
+use runtime::ops::Readiness;
+use runtime::tasks::{Owned, owned};
+use runtime::test_support::TestNats;
+use runtime::{clock, ids};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::execute::{Decider, Keep};
+use super::metrics::Metrics;
+use super::signals::Signals;
+use super::tail::Tail;
+use crate::intake::Intake;
+use crate::memory::Memory;
+use crate::metrics::Way;
+
+struct Bench {
+    intake: Intake,
+    decider: Decider,
+    tail: Arc<Tail>,
+    _nats: TestNats,
+    client: Nats,
+}
+
+impl Bench {
+    async fn with_index(bytes: usize) -> Self {
+        let server = TestNats::start().await;
+        let (client, registry) = (server.nats("ingest").await, Registry::new());
+        let memory = Memory::new(client.log_reader(), 1 << 20);
+        let catalogue = Arc::new(Catalogue::builtin().unwrap());
+        let counts = crate::metrics::Metrics::new(&registry);
+        let intake = Intake::new(&client, catalogue, memory, counts, 16);
+        let tail = Arc::new(Tail::new("campaign", StreamId::Messages, bytes));
+        let metrics = Metrics::new(&registry);
+        let decider = Decider::new(&client, vec![tail.clone()], intake.clone(), metrics);
+        Self { intake, decider, tail, _nats: server, client }
+    }
+
+    fn follow(&self) -> Owned<()> {
+        let (tail, nats) = (self.tail.clone(), self.client.clone());
+        let warm = Readiness::new().condition("tail");
+        owned(async move {
+            let stop = CancellationToken::new();
+            tail.follow(nats, &Signals::default(), warm, stop).await.unwrap();
+        })
+    }
+
+    async fn observe(&self, campaign: &str) {
+        let about = json!({ "name": "Spring", "totalRecipients": 2 });
+        let data = json!({ "campaignId": campaign, "campaign": about });
+        let publication = Publication::new("campaign.started", "test", data);
+        let tenant = Tenant::parse("acme").unwrap();
+        let admitted = self.intake.admit_observation(&tenant, publication).unwrap();
+        self.intake.store(Way::Own, admitted).await.unwrap();
+    }
+
+    async fn ask(&self, kind: &str, campaign: &str, user: &str) -> Value {
+        let command = Command {
+            id: ids::ordered(),
+            kind: kind.into(),
+            tenant: Tenant::parse("acme").unwrap(),
+            entity: campaign.into(),
+            actor: Actor { user: user.into(), role: Role::Agent },
+            connection: None,
+            reply: None,
+            time: clock::now(),
+            data: serde_json::Map::new(),
+        };
+        let executed = self.decider.execute(&command, clock::now(), Keep::Every).await.unwrap();
+        Value::Object(executed.unwrap().answer(&command))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_stands_still_costs_time_and_no_right_decision() {
+    let bench = Bench::with_index(1 << 20).await;
+    bench.observe("spring").await;
+    assert_eq!(bench.ask("campaign.resume", "spring", "7").await["code"], "not_paused");
+    assert_eq!(bench.ask("campaign.pause", "spring", "7").await["ok"], true);
+    assert_eq!(bench.ask("campaign.pause", "spring", "8").await["pausedBy"], "7");
+    assert_eq!(bench.tail.progress().seen, 0, "it has seen nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entity_that_was_forgotten_is_read_from_the_log() {
+    let bench = Bench::with_index(400).await;
+    let _following = bench.follow();
+    for number in 0..20 {
+        bench.observe(&format!("c-{number}")).await;
+    }
+    assert!(bench.tail.reaches(20, Duration::from_secs(10)).await);
+    for number in 0..20 {
+        let campaign = format!("c-{number}");
+        assert_eq!(bench.ask("campaign.pause", &campaign, "7").await["ok"], true, "{campaign}");
+    }
+    for number in 0..20 {
+        let campaign = format!("c-{number}");
+        assert_eq!(bench.ask("campaign.pause", &campaign, "8").await["pausedBy"], "7");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_what_the_platform_asks_itself_may_leave_nothing() {
+    let bench = Bench::with_index(1 << 20).await;
+    let _following = bench.follow();
+    bench.observe("spring").await;
+    let command = Command {
+        id: "timer-1".into(),
+        kind: "campaign.resume".into(),
+        tenant: Tenant::parse("acme").unwrap(),
+        entity: "spring".into(),
+        actor: Actor { user: "clock".into(), role: Role::Service },
+        connection: None,
+        reply: None,
+        time: clock::now(),
+        data: serde_json::Map::new(),
+    };
+    let executed = bench.decider.execute(&command, clock::now(), Keep::Accepted).await.unwrap();
+    assert!(executed.is_none());
+    let stored = bench.client.log_reader().stream_info("MESSAGES").await.unwrap().messages;
+    assert_eq!(stored, 1, "the campaign's start alone");
+}
