@@ -9,6 +9,7 @@
 mod compatibility;
 mod conformance;
 mod events;
+mod golden;
 mod lint;
 mod needs;
 mod step;
@@ -23,6 +24,7 @@ cargo xtask <chore>
   test          install what the tests need, check format, lints and purity, run every test
   lint          format, clippy and purity only
   docs          write the documents that are generated (docs/CONFIG.md, docs/EVENTS.md, docs/COMPATIBILITY.md)
+  golden        add what is missing to shared/golden: one event of every type and version
   conformance   run the official Engine.IO and Socket.IO suites five times: --suites DIR [--debug]
   fetch-nats    find or fetch nats-server and print where it is
   help          this text";
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["lint"] => step::all(lint::steps()),
         ["docs"] => docs(),
+        ["golden"] => golden::add().map(|written| println!("{} written", written.len())),
         ["conformance", rest @ ..] => {
             conformance::Options::parse(rest).and_then(|options| conformance::run(&options))
         }
