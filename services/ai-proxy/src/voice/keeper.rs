@@ -71,7 +71,7 @@ fn kept(message: &runtime::LogMessage) -> Option<(i64, String)> {
 
 async fn remove(nats: &Nats, due: &mut BinaryHeap<Reverse<(i64, String)>>) {
     let now = clock::unix_seconds();
-    if !due.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+    if due.peek().is_none_or(|Reverse((at, _))| *at > now) {
         return;
     }
     let objects = match nats.objects(BUCKET, DELETE_WITHIN).await {

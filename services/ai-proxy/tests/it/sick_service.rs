@@ -156,21 +156,8 @@ async fn act_out(stream: &mut TcpStream, act: Act, asked: &Asked) -> std::io::Re
     match act {
         Act::Say(pieces) => say(stream, &pieces, Duration::ZERO).await,
         Act::Slowly(pieces, pause) => say(stream, &pieces, pause).await,
-        Act::Echo => {
-            let body = asked.json();
-            let last = body["messages"].as_array().unwrap().last().unwrap();
-            let text = format!("You said: {}", last["content"].as_str().unwrap());
-            head(stream).await?;
-            chunk(stream, &piece(&text)).await?;
-            end(stream).await
-        }
-        Act::Hear => {
-            let said = String::from_utf8_lossy(&asked.body).into_owned();
-            let pause: u64 = said.split(' ').next().unwrap().parse().unwrap();
-            sleep(Duration::from_millis(pause)).await;
-            let body = json!({ "transcription": said, "audioResponse": null });
-            whole(stream, 200, "", body.to_string().as_bytes()).await
-        }
+        Act::Echo => echo(stream, asked).await,
+        Act::Hear => hear(stream, asked).await,
         Act::Whole(body) => whole(stream, 200, "", body.to_string().as_bytes()).await,
         Act::Status(status, headers) => whole(stream, status, headers, b"{\"error\":{}}").await,
         Act::Redirect(to) => whole(stream, 302, &format!("location: {to}\r\n"), b"").await,
@@ -214,6 +201,23 @@ async fn act_out(stream: &mut TcpStream, act: Act, asked: &Asked) -> std::io::Re
             end(stream).await
         }
     }
+}
+
+async fn echo(stream: &mut TcpStream, asked: &Asked) -> std::io::Result<bool> {
+    let body = asked.json();
+    let last = body["messages"].as_array().unwrap().last().unwrap();
+    let text = format!("You said: {}", last["content"].as_str().unwrap());
+    head(stream).await?;
+    chunk(stream, &piece(&text)).await?;
+    end(stream).await
+}
+
+async fn hear(stream: &mut TcpStream, asked: &Asked) -> std::io::Result<bool> {
+    let said = String::from_utf8_lossy(&asked.body).into_owned();
+    let pause: u64 = said.split(' ').next().unwrap().parse().unwrap();
+    sleep(Duration::from_millis(pause)).await;
+    let body = json!({ "transcription": said, "audioResponse": null });
+    whole(stream, 200, "", body.to_string().as_bytes()).await
 }
 
 async fn say(stream: &mut TcpStream, pieces: &[&str], pause: Duration) -> std::io::Result<bool> {
