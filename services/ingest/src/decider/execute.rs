@@ -25,7 +25,7 @@ use crate::metrics::Way;
 
 /// Each lost race means that another command was decided: as many in a row are a storm.
 const RACES: usize = 32;
-const APPEND_WITHIN: Duration = Duration::from_secs(3);
+const APPEND_WITHIN: Duration = Duration::from_secs(2);
 
 /// A handle that is cheap to clone.
 #[derive(Clone)]

@@ -36,7 +36,7 @@ const FETCHED_AHEAD: usize = 128;
 /// Attempts in place, so that a short outage does not change the order.
 const ATTEMPTS: u32 = 3;
 /// Below the shortest `ack_wait` of the durables.
-const WITHIN: Duration = Duration::from_secs(8);
+const WITHIN: Duration = Duration::from_secs(4);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// What was delivered so often is looked at by a person.
 const GIVE_UP_AFTER: u64 = 100;

@@ -135,7 +135,7 @@ async fn of_two_administrators_one_gets_the_alert_and_the_other_learns_who() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_moment_an_instance_dies_at_every_command_is_decided_once() {
     // What a dead instance held comes again soon.
-    let mut platform = Platform::start_with(r#""ack_wait": "30s""#, r#""ack_wait": "2s""#).await;
+    let mut platform = Platform::start_with(r#""ack_wait": "10s""#, r#""ack_wait": "2s""#).await;
     let commander = Commander::new(&platform).await;
     let mut commands = Vec::new();
     for round in 0..8_u64 {
