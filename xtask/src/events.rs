@@ -1,9 +1,9 @@
-//! `docs/EVENTS.md`, made from the built-in catalogue.
+//! `docs/EVENTS.md`, made from the built-in catalogue: its events, and the commands that clients send.
 
 use std::fmt::Write as _;
 
 use domain::StreamId;
-use domain::catalogue::{Catalogue, Delivery, EventType};
+use domain::catalogue::{Catalogue, CommandType, Delivery, EventType};
 use serde_json::Value;
 
 const HEAD: &str = "\
@@ -19,6 +19,17 @@ This document is generated (`cargo xtask docs`) from `shared/catalogue`; a test 
 - *Published by* names the roles that need no claim; `closed` is a decision of the platform, which nobody publishes.
 - A field in italics may be left out; `timestamp` is added to every event that has none.
 - An operator's folder (`CATALOGUE_DIR`) adds types, channels and events of the same form, and changes none of these.
+
+";
+
+const COMMANDS: &str = "\
+## Commands
+
+What clients ask for, over every wire and by `POST /v1/commands`; [PROTOCOL.md](PROTOCOL.md#commands) says how they are answered.
+
+- Sent by the roles that need no claim; a `publish` claim whose pattern fits one of the names allows it too.
+- What is *filled in* need not be sent; a *bare* argument stands for that field.
+- *Decided by* is the entity whose events are its state; commands about one entity are decided one after the other.
 
 ";
 
@@ -39,9 +50,38 @@ fn write(catalogue: &Catalogue) -> String {
         }
         section(&mut text, event);
     }
+    text.push_str(COMMANDS);
+    for command in catalogue.commands() {
+        command_section(&mut text, command);
+    }
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
+}
+
+fn command_section(text: &mut String, command: &CommandType) {
+    let wires = list(command.wires.iter().map(|name| format!("`{name}`")));
+    let roles = list(command.roles.iter().map(|role| role.name().to_owned()));
+    let _ = writeln!(text, "### Command `{}`\n\n{}\n", command.name, command.summary);
+    let mut line = |name: &str, what: String| {
+        let _ = writeln!(text, "- {name}: {what}");
+    };
+    line("Names", wires.unwrap_or_default());
+    line("Sent by", roles.unwrap_or_else(|| "a `publish` claim alone".to_owned()));
+    line("Decided by", format!("`{}` `{}`", command.category(), command.entity_template()));
+    line("Fields", fields(command.schema()));
+    let filled: Vec<_> =
+        command.filled_in().map(|(field, what)| format!("`{field}` ({what})")).collect();
+    if !filled.is_empty() {
+        line("Filled in", filled.join(", "));
+    }
+    if let Some(field) = &command.bare {
+        line("Bare", format!("`{field}`"));
+    }
+    if let Some(failure) = &command.failure {
+        line("Told on failure", format!("`{failure}`"));
+    }
+    text.push('\n');
 }
 
 fn section(text: &mut String, event: &EventType) {

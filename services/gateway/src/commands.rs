@@ -3,6 +3,8 @@
 //! Nothing is decided here. What is stored is decided for certain, once, whatever becomes of the caller or of this
 //! process; what is not stored is refused in clear words. It knows no wire.
 
+use std::time::Duration;
+
 use domain::catalogue::{CommandRefusal, CommandType, Wish};
 use domain::{Command, Identity};
 use runtime::event_log::{Append, AppendError};
@@ -11,7 +13,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::edge::{Refused, Shared};
+use crate::edge::{Refused, Shared, UNAVAILABLE};
 
 mod answer;
 pub(crate) mod desk;
@@ -21,6 +23,9 @@ mod replies;
 pub(crate) use answer::Answer;
 pub(crate) use replies::Replies;
 
+/// How long the log may take to store a command, and how long it may take to say whether it has.
+const STORE_WITHIN: Duration = Duration::from_secs(3);
+const KNOW_WITHIN: Duration = Duration::from_secs(2);
 /// The field of a client's argument that makes repeats of its command one; answers have it too.
 pub(crate) const COMMAND_ID: &str = "commandId";
 
@@ -98,12 +103,7 @@ pub(crate) async fn decide(edge: &Shared, mut command: Command) -> Answer {
         payload: command.payload(),
         expect: None,
     };
-    if let Err(error) = edge.nats.event_log().append(append).await {
-        debug!(error = %runtime::telemetry::chain(&error), kind = command.kind, "a command");
-        let refused = match error {
-            AppendError::TooLarge => TOO_LARGE,
-            _ => crate::edge::UNAVAILABLE,
-        };
+    if let Err(refused) = store(edge, append).await {
         return Answer::from(refused).of(&command.id);
     }
     match timeout(edge.limits.decision, waiting.reply()).await {
@@ -127,4 +127,18 @@ async fn seal(edge: &Shared, command: &mut Command) -> Result<(), Refused> {
         debug!(error = %runtime::telemetry::chain(&error), kind = command.kind, "a command");
         crate::edge::UNAVAILABLE
     })
+}
+
+/// Stored for certain, or refused: whether it is stored after all makes no difference to who sends it again.
+async fn store(edge: &Shared, append: Append) -> Result<(), Refused> {
+    let log = edge.nats.event_log().with_deadline(STORE_WITHIN);
+    match timeout(STORE_WITHIN + KNOW_WITHIN, log.append(append)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(AppendError::TooLarge)) => Err(TOO_LARGE),
+        Ok(Err(error)) => {
+            debug!(error = %runtime::telemetry::chain(&error), "a command");
+            Err(UNAVAILABLE)
+        }
+        Err(_) => Err(UNAVAILABLE),
+    }
 }

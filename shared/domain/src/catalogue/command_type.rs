@@ -94,6 +94,16 @@ impl CommandType {
         Some((protection, subject))
     }
 
+    /// The fields that need not be sent, and what they become.
+    pub fn filled_in(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let given = [
+            (&self.minted, "minted for the caller"),
+            (&self.conversation, "the latest conversation that is open on the connection"),
+            (&self.id_field, "the command's id"),
+        ];
+        given.into_iter().filter_map(|(field, what)| Some((field.as_deref()?, what)))
+    }
+
     /// By its role, or by the globs of its `publish` claim on the command's name or one of those that clients use.
     pub fn allows(&self, identity: &Identity) -> bool {
         let mut names = self.wires.iter().chain([&self.name]);
