@@ -13,6 +13,7 @@ mod browser;
 mod chaos;
 mod checker;
 mod clients;
+mod commands;
 mod compatibility;
 mod critical;
 mod cursors;
