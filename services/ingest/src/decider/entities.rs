@@ -22,7 +22,7 @@ const WEIGHT: usize = 200_000;
 /// Events that are read at a time.
 const CHUNK: usize = 256;
 /// How long a decision waits for its category's tail before it asks the log itself.
-const TAIL_WITHIN: Duration = Duration::from_millis(500);
+const TAIL_WITHIN: Duration = Duration::from_millis(100);
 
 /// The folded state of one entity and how it stands to the log.
 #[derive(Debug)]
@@ -126,14 +126,17 @@ impl Entities {
         let (stream, guard) = (tail.stream().name(), held.address.guard());
         let last = self.reader.last_of_subject_from_leader(stream, &guard).await?;
         let last = last.map_or(0, |message| message.sequence);
-        if last > held.known.expected && tail.reaches(last, TAIL_WITHIN).await {
+        if last < held.known.expected {
+            // Retention has taken what was expected.
+            return self.fold_anew(tail, held).await;
+        }
+        if tail.reaches(last, TAIL_WITHIN).await {
             self.advance(tail, held).await?;
         }
-        if held.known.expected == last {
-            return Ok(());
+        if held.known.expected < last {
+            self.fold_from_leader(tail, held).await?;
         }
-        // The tail has it not, or retention has taken what was expected.
-        self.fold_from_leader(tail, held).await
+        Ok(())
     }
 
     async fn fold(&self, tail: &Tail, held: &mut Held, sequences: &[u64]) -> Result<(), ReadError> {
@@ -145,23 +148,26 @@ impl Entities {
         Ok(())
     }
 
-    /// From the beginning, one by one: for an entity that was forgotten, and where the tail is behind.
-    pub(super) async fn fold_from_leader(
-        &self,
-        tail: &Tail,
-        held: &mut Held,
-    ) -> Result<(), ReadError> {
+    /// What comes behind the state, one by one: for an entity that was forgotten, and where the tail is behind.
+    async fn fold_from_leader(&self, tail: &Tail, held: &mut Held) -> Result<(), ReadError> {
         let (stream, guard) = (tail.stream().name(), held.address.guard());
-        held.forget(tail);
-        let (mut from, mut sequences) = (1, Vec::new());
+        let begun = held.known.expected;
+        let (mut from, mut sequences) = (begun + 1, Vec::new());
         while let Some(message) = self.reader.next_from_leader(stream, from, &guard).await? {
             from = message.sequence + 1;
             sequences.push(message.sequence);
             held.evolve(message);
         }
-        let hash = tail.hash(&held.address);
-        tail.index().learn(hash, sequences);
+        if begun == 0 {
+            tail.index().learn(tail.hash(&held.address), sequences);
+        }
         Ok(())
+    }
+
+    /// Forgets what was folded and asks the leader for all there is.
+    pub(super) async fn fold_anew(&self, tail: &Tail, held: &mut Held) -> Result<(), ReadError> {
+        held.forget(tail);
+        self.fold_from_leader(tail, held).await
     }
 
     /// A record of this entity as it stands in the log.

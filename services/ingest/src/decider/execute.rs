@@ -169,7 +169,7 @@ impl Decider {
                     return Ok(Some(Executed { outcome: Outcome::Repeated, record }));
                 }
                 // It has expired, and what is known of the entity is as old.
-                entities.fold_from_leader(tail, held).await.map_err(Undecided::Read)?;
+                entities.fold_anew(tail, held).await.map_err(Undecided::Read)?;
             }
             let decision = match forced.take() {
                 Some(rejection) => Err(rejection),
