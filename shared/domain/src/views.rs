@@ -131,7 +131,16 @@ pub const ALL: &[View] = &[
     agents::VIEW,
     metrics::VIEW,
     deliveries::VIEW,
+    metrics::OF_CALLS,
+    metrics::OF_THE_AI,
 ];
+
+/// The views that are shown as one: what is asked for, and what other streams add to its entries.
+pub fn parts(view: &'static View) -> Vec<&'static View> {
+    let others: &[&str] =
+        if view.name == "metrics" { &["call-metrics", "ai-metrics"] } else { &[] };
+    std::iter::once(view).chain(others.iter().filter_map(|name| find(name))).collect()
+}
 
 /// A view by its name.
 pub fn find(name: &str) -> Option<&'static View> {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::providers::callerdesk::last_ten_digits;
-use domain::replay::refusal;
 use domain::replay::view::{
     ContactAnswer, ContactRequest, MOST, ViewAnswer, ViewPlace, ViewRequest,
 };
+use domain::replay::{Sequences, refusal};
 use domain::views::{self, Detail, View};
 use domain::{StreamId, Tenant};
 use runtime::log_reader::LogReader;
@@ -35,6 +35,7 @@ pub(super) struct Reader {
 }
 
 /// What was found, and where to go on.
+#[derive(Clone)]
 struct Found {
     value: String,
     after: Option<String>,
@@ -42,6 +43,7 @@ struct Found {
 }
 
 /// A question with its defaults.
+#[derive(Clone, Copy)]
 struct Question<'a> {
     view: &'static View,
     key: Option<&'a str>,
@@ -79,26 +81,49 @@ impl Reader {
             limit,
             since: asked.since.as_deref(),
         };
-        let wanted = |sequences: Option<domain::replay::Sequences>| {
-            sequences.map(|sequences| sequences[view.stream.index()])
-        };
-        let at = wanted(asked.at);
-        self.wait_for(view.stream, at.max(wanted(asked.at_least))).await?;
-        let (found, place) = match at {
-            Some(at) => self.earlier(tenant, &question, at).await?,
-            None => {
-                let folded = self.views.live(view.stream);
-                let found =
-                    now(&folded, tenant, &question, |shown| self.joined(tenant, view, shown));
-                (found?, place(&folded))
+        let mut whole: Option<Found> = None;
+        let mut places = Vec::with_capacity(2);
+        for part in views::parts(view) {
+            // A page ends with the part that has more; one entry is told by the part that has it.
+            if whole.as_ref().is_some_and(|found| found.is_enough(&question)) {
+                break;
             }
-        };
-        let mut places = vec![place];
-        if at.is_none() && matches!(view.name, "calls" | "active-calls") {
-            places.push(self::place(&self.views.live(CONTACTS)));
+            let question = Question { view: part, ..question };
+            let after = question.after.filter(|_| whole.is_none());
+            let (found, place) = self
+                .part(tenant, &Question { after, ..question }, asked.at, asked.at_least)
+                .await?;
+            whole =
+                Some(whole.map_or_else(|| found.clone(), |whole| whole.with(&found, &question)));
+            places.push(place);
         }
+        if asked.at.is_none() && matches!(view.name, "calls" | "active-calls") {
+            places.push(place(&self.views.live(CONTACTS)));
+        }
+        let found = whole.unwrap_or_else(|| Found::nothing(&question));
         let value = json(found.value)?;
         Ok(ViewAnswer { value, after: found.after, total: found.total, places })
+    }
+
+    async fn part(
+        &self,
+        tenant: &Tenant,
+        question: &Question<'_>,
+        at: Option<Sequences>,
+        at_least: Option<Sequences>,
+    ) -> Result<(Found, ViewPlace), Refusal> {
+        let stream = question.view.stream;
+        let wanted = |all: Option<Sequences>| all.map(|all| all[stream.index()]);
+        let at = wanted(at);
+        self.wait_for(stream, at.max(wanted(at_least))).await?;
+        match at {
+            Some(at) => self.earlier(tenant, question, at).await,
+            None => {
+                let folded = self.views.live(stream);
+                let joined = |shown| self.joined(tenant, question.view, shown);
+                Ok((now(&folded, tenant, question, joined)?, place(&folded)))
+            }
+        }
     }
 
     /// What is shown as of now, with what other streams know of it.
@@ -236,6 +261,25 @@ impl Shown {
 }
 
 impl Found {
+    fn is_enough(&self, question: &Question<'_>) -> bool {
+        if question.key.is_some() { self.value != "null" } else { self.after.is_some() }
+    }
+
+    /// Adds what another part of the view has.
+    fn with(mut self, other: &Self, question: &Question<'_>) -> Self {
+        if question.key.is_some() {
+            return other.clone();
+        }
+        if other.value != "[]" {
+            self.value.truncate(self.value.len() - 1);
+            self.value.push_str(if self.value == "[" { "" } else { "," });
+            self.value.push_str(&other.value[1..]);
+        }
+        self.after.clone_from(&other.after);
+        self.total = self.total.zip(other.total).map(|(one, two)| one + two);
+        self
+    }
+
     fn nothing(question: &Question<'_>) -> Self {
         match question.key {
             Some(_) => Self { value: "null".to_owned(), after: None, total: None },
@@ -278,19 +322,22 @@ fn plan(
     at: u64,
 ) -> Result<Option<(Shown, Plan)>, Refusal> {
     shown(folded, question)?;
+    // A view from a snapshot is being built anew, and then knows its past.
+    let is_restored = folded.is_restored(question.view.name);
+    let unknown = || if is_restored { Refusal::not_ready() } else { expired() };
     let Some(table) = folded.table(tenant, question.view.name) else {
-        return if at < folded.base() { Err(expired()) } else { Ok(None) };
+        return if at < folded.base() { Err(unknown()) } else { Ok(None) };
     };
     let (shown, entries) = match question.key {
         Some(key) => (Shown::One(key.to_owned()), table.number(key).into_iter().collect()),
         None => {
             let page = table.page_at(at, after(table, question)?, question.limit);
-            let page = page.ok_or_else(expired)?;
+            let page = page.ok_or_else(unknown)?;
             let entries = page.entries.clone();
             (keys(table, page), entries)
         }
     };
-    let plan = table.plan(&entries, at).ok_or_else(expired)?;
+    let plan = table.plan(&entries, at).ok_or_else(unknown)?;
     Ok(Some((shown, plan)))
 }
 

@@ -27,6 +27,8 @@ pub struct Folded {
     pending: Vec<&'static str>,
     /// Views with rows that another version of their fold has made.
     outdated: Vec<&'static str>,
+    /// Views from a snapshot, whose past is known once they are built.
+    restored: Vec<&'static str>,
 }
 
 /// The views of a stream, as this build folds them.
@@ -46,6 +48,7 @@ impl Folded {
             tenants: BTreeMap::new(),
             pending: Vec::new(),
             outdated: Vec::new(),
+            restored: Vec::new(),
         }
     }
 
@@ -114,6 +117,7 @@ impl Folded {
     pub(crate) fn complete(&mut self, views: &Arc<[&'static View]>, outdated: Vec<&'static str>) {
         let is_known = |view: &&View| self.views.iter().any(|known| known.name == view.name);
         self.pending = views.iter().filter(|view| !is_known(view)).map(|view| view.name).collect();
+        self.restored = views.iter().map(|view| view.name).collect();
         (self.views, self.outdated) = (views.clone(), outdated);
         for tables in self.tenants.values_mut() {
             let mut present = Vec::from(std::mem::take(tables));
@@ -128,6 +132,11 @@ impl Folded {
 
     pub(crate) fn is_pending(&self, view: &str) -> bool {
         self.pending.contains(&view)
+    }
+
+    /// Whether a view's past will be known soon.
+    pub(crate) fn is_restored(&self, view: &str) -> bool {
+        self.restored.contains(&view)
     }
 
     /// Whether a view's rows are what this build's fold makes of the log.
@@ -175,6 +184,7 @@ impl Folded {
         let is_built = |name: &&str| built.views.iter().any(|view| view.name == *name);
         self.pending.retain(|name| !is_built(name));
         self.outdated.retain(|name| !is_built(name));
+        self.restored.retain(|name| !is_built(name));
         let known: Vec<Tenant> = self.tenants.keys().cloned().collect();
         for tenant in &known {
             built.tables_mut(tenant);

@@ -268,6 +268,26 @@ async fn a_call_is_told_with_the_contact_that_its_number_belongs_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_told_with_what_other_streams_count() {
+    let nats = TestNats::start().await;
+    let world = World::new(&nats).await;
+    let node = Node::start(&nats).await;
+    let update = json!({ "type": "voice_call", "calls": 3 });
+    let told = world.publish_data("acme", "metric.update", "voice_call", update).await.sequence;
+    let ended = world.call("CA1", 1, "completed").await;
+    world.value(&at_least(ended, of("call-metrics"))).await;
+    let asked = ViewRequest { at_least: Some([ended, 0, 0, 0, told]), ..of("metrics") };
+    let (list, answer) = world.view("acme", &asked).await.unwrap();
+    let types: Vec<_> =
+        list.as_array().unwrap().iter().map(|of| of["type"].as_str().unwrap()).collect();
+    assert_eq!((types, answer.total), (vec!["voice_call", "calls"], Some(2)));
+    assert_eq!(answer.places.len(), 3, "the place in each stream is told");
+    assert_eq!(world.value(&entry("metrics", "calls")).await["completed"], 1);
+    assert_eq!(world.value(&entry("metrics", "nothing")).await, Value::Null);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_answer_alike_and_each_builds_its_own() {
     let nats = TestNats::start().await;
     let world = World::new(&nats).await;

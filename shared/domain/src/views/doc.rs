@@ -52,6 +52,10 @@ impl<'a> Doc<'a> {
         self.get(name)?.parse().ok()
     }
 
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
+        self.get(name)?.parse().ok().filter(|number: &f64| number.is_finite())
+    }
+
     /// A field that is an object.
     pub(crate) fn doc(&self, name: &str) -> Option<Doc<'_>> {
         Doc::parse(self.get(name)?.as_bytes())

@@ -20,8 +20,27 @@ pub(super) const VIEW: View = View {
     found_by: None,
 };
 
-/// What clips being played is called among the figures.
+/// What the platform's own events tell of calls and of the AI: sums, in views of their own streams, which are shown
+/// with the others.
+pub(super) const OF_CALLS: View = View {
+    name: "call-metrics",
+    stream: StreamId::Calls,
+    fold: count_call,
+    show: show_sums,
+    ..VIEW
+};
+pub(super) const OF_THE_AI: View = View {
+    name: "ai-metrics",
+    stream: StreamId::Conversations,
+    fold: count_usage,
+    show: show_sums,
+    ..VIEW
+};
+
+/// What clips being played, calls and the AI are called among the figures.
 const CLIPS: &str = "clip_played";
+const CALLS: &str = "calls";
+const AI: &str = "ai";
 
 fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
     match event.kind {
@@ -39,6 +58,33 @@ fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
         "clip.played" => add(event, CLIPS, &[], rows),
         _ => {}
     }
+}
+
+/// Calls that ended, by how they did. A provider's repeats are not stored, so every end is counted once.
+fn count_call(event: &Event<'_>, rows: &mut dyn Rows) {
+    let is_told = matches!(event.kind, "call.update" | "call.completed");
+    let Some(data) = is_told.then(|| Doc::parse(event.data)).flatten() else { return };
+    let said = data.text("status").unwrap_or_default();
+    let status = match &*said {
+        "completed" | "Completed" => "completed",
+        "busy" | "Busy" => "busy",
+        "no-answer" | "No Answer" => "noAnswer",
+        "failed" | "Failed" => "failed",
+        "canceled" => "canceled",
+        _ => return,
+    };
+    let duration = data.number("duration").or_else(|| data.number("durationSeconds"));
+    let figures = [("calls", 1.0), (status, 1.0), ("duration", duration.unwrap_or(0.0))];
+    add(event, CALLS, &figures, rows);
+}
+
+/// What the AI's answers took.
+fn count_usage(event: &Event<'_>, rows: &mut dyn Rows) {
+    let is_told = event.kind == "ai.usage";
+    let Some(data) = is_told.then(|| Doc::parse(event.data)).flatten() else { return };
+    let names = ["promptTokens", "completionTokens", "cost"];
+    let figures = names.map(|name| (name, data.number(name).unwrap_or(0.0)));
+    add(event, AI, &figures, rows);
 }
 
 fn add(event: &Event<'_>, kind: &str, figures: &[(&str, f64)], rows: &mut dyn Rows) {
@@ -87,6 +133,19 @@ fn number(value: f64) -> String {
 }
 
 fn show(entry: &Entry<'_>, detail: Detail) -> Option<String> {
+    show_with(entry, detail, |last, _| figures_of(last, "latest"))
+}
+
+/// What is counted here is worth its sum, not what the last event added.
+fn show_sums(entry: &Entry<'_>, detail: Detail) -> Option<String> {
+    show_with(entry, detail, |_, totals| totals.clone())
+}
+
+fn show_with(
+    entry: &Entry<'_>,
+    detail: Detail,
+    figures: impl Fn(&Doc<'_>, &BTreeMap<String, f64>) -> BTreeMap<String, f64>,
+) -> Option<String> {
     let head = Doc::parse(entry.head?)?;
     let since = entry.since.and_then(|since| since.get(..10)).unwrap_or_default();
     let days: Vec<(&str, Doc<'_>)> = entry
@@ -104,7 +163,7 @@ fn show(entry: &Entry<'_>, detail: Detail) -> Option<String> {
         updates += day.integer("updates").unwrap_or(0);
     }
     let mut shown = Doc::default();
-    for (name, value) in figures_of(last, "latest") {
+    for (name, value) in figures(last, &totals) {
         shown.put(name.into(), number(value).into());
     }
     shown.take("type", head.get("type"));

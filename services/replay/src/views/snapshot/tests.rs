@@ -78,7 +78,7 @@ fn a_view_of_another_version_keeps_its_rows_and_a_new_one_is_told_to_be_missing(
     let loaded = decode(STREAM, &views, &bytes).unwrap();
     assert_eq!(loaded.outdated, ["calls"]);
     let missing: Vec<_> = super::missing(&loaded.folded).iter().map(|view| view.name).collect();
-    assert_eq!(missing, ["active-calls"]);
+    assert_eq!(missing, ["active-calls", "call-metrics"]);
 
     let mut live = loaded.folded;
     live.complete(&views, loaded.outdated);

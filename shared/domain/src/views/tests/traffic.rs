@@ -158,3 +158,34 @@ fn metrics_are_summed_by_day_and_asked_for_since_one() {
     assert_eq!(since["totals"], json!({ "calls": 25, "cost": 0.5 }));
     assert_eq!(table.show_since(view, "voice_call", Some("2026-02-01")), Value::Null);
 }
+
+#[test]
+fn calls_and_the_ai_are_counted_from_their_own_events() {
+    let calls = find("call-metrics").unwrap();
+    let update = |second, sid: &str, data: Value| {
+        let mut whole = json!({ "callSid": sid });
+        whole.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
+        given("call.update", second, whole)
+    };
+    let events = [
+        update(1, "a", json!({ "status": "ringing" })),
+        update(2, "a", json!({ "status": "completed", "duration": 58 })),
+        update(3, "b", json!({ "status": "busy" })),
+        given(
+            "call.completed",
+            4,
+            json!({ "callId": "k", "status": "Completed", "durationSeconds": 2 }),
+        ),
+    ];
+    let shown = Table::fold(calls, &events).show(calls, "calls");
+    includes(
+        &shown,
+        json!({ "type": "calls", "calls": 3, "completed": 2, "busy": 1, "duration": 60 }),
+    );
+    let ai = find("ai-metrics").unwrap();
+    let usage =
+        json!({ "conversationId": "c", "promptTokens": 120, "completionTokens": 48, "cost": 0.5 });
+    let events = [given("ai.usage", 1, usage.clone()), given("ai.usage", 2, usage)];
+    let shown = Table::fold(ai, &events).show(ai, "ai");
+    includes(&shown, json!({ "promptTokens": 240, "completionTokens": 96, "cost": 1 }));
+}
