@@ -137,7 +137,7 @@ fn every_metric_is_documented() {
     for source in files(&["services/"]) {
         let is_metrics = ["/meters.rs", "/metrics.rs"].iter().any(|it| source.path.ends_with(it));
         let named = literals(source.product()).filter(|it| is_code(it)).filter(|it| {
-            it.starts_with("gateway_") || it.starts_with("ingest_") || it.starts_with("replay_")
+            ["gateway_", "ingest_", "replay_", "ai_"].iter().any(|service| it.starts_with(service))
         });
         let names = named
             .filter(|_| is_metrics)
@@ -145,6 +145,16 @@ fn every_metric_is_documented() {
         missing.extend(names.map(str::to_owned));
     }
     none("docs/OPERATIONS.md lists the metrics", missing);
+}
+
+#[test]
+fn every_key_of_the_ai_sides_file_is_documented() {
+    let reader = document("services/ai-proxy/src/settings/file.rs");
+    let (_, keys) = reader.split_once("const KEYS").unwrap();
+    let keys = literals(keys.split(';').nth(1).unwrap_or_default());
+    let explained = document("docs/AI.md");
+    let missing = keys.filter(|key| !explained.contains(&format!("`{key}`")));
+    none("docs/AI.md explains the keys", missing.map(str::to_owned).collect());
 }
 
 #[test]

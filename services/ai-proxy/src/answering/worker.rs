@@ -25,7 +25,13 @@ use crate::voice::Speaker;
 /// When another try is worth it after the log was away.
 const LOG_AWAY: Duration = Duration::from_secs(1);
 /// What the sender is told, as application 001 words it.
-const FAILED: &str = "Failed to get AI response";
+struct Told {
+    code: &'static str,
+    message: &'static str,
+}
+
+const UNAVAILABLE: Told = Told { code: "ai_unavailable", message: "Failed to get AI response" };
+const EXHAUSTED: Told = Told { code: "ai_budget_exhausted", message: UNAVAILABLE.message };
 
 #[derive(Clone)]
 pub(crate) struct Worker {
@@ -164,13 +170,10 @@ impl Inner {
         let reason = failure.reason.name();
         let question = asked.map(|asked| &asked.question);
         let conversation = question.map_or(key.entity.as_str(), |it| it.conversation.as_str());
-        let code = match failure.reason {
-            Reason::BudgetExhausted => "ai_budget_exhausted",
-            _ => "ai_unavailable",
-        };
+        let told = if failure.reason == Reason::BudgetExhausted { EXHAUSTED } else { UNAVAILABLE };
         let mut data = json!({
-            "conversationId": conversation, "messageId": message.id, "message": FAILED,
-            "code": code, "attempts": message.attempts, "reason": reason,
+            "conversationId": conversation, "messageId": message.id, "message": told.message,
+            "code": told.code, "attempts": message.attempts, "reason": reason,
         });
         let user = question.map(|it| it.user.clone()).filter(|user| !user.is_empty());
         if let (Some(fields), Some(user)) = (data.as_object_mut(), user) {
