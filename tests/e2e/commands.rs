@@ -15,6 +15,7 @@ mod conversations;
 mod faults;
 mod questions;
 mod races;
+mod voice;
 
 fn client(history: &History, name: &str, role: &str) -> SocketIo {
     let own = format!("user:{name}");
