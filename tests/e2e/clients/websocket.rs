@@ -17,6 +17,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::http::PATIENCE;
 use crate::checker::{ClientName, Entry, Frame, History, Start, Value, hash};
 
+/// What says how things stand: neither an event nor a position.
+const STATE_FRAMES: [&str; 5] = ["snapshot", "active_calls", "history", "view", "metrics"];
 /// What the server says about the session itself; everything else is an event.
 const SESSION_FRAMES: [&str; 13] = [
     "connection_established",
@@ -264,6 +266,9 @@ impl WebSocket {
 
     fn take(&mut self, frame: &Json) {
         let kind = frame["type"].as_str().unwrap_or_default();
+        if STATE_FRAMES.contains(&kind) {
+            return;
+        }
         // An answer repeats what was asked; it is no position.
         let inner = frame["payload"]["cursor"].as_str().filter(|_| frame["ref"].is_null());
         let cursor = frame["cursor"].as_str().or(inner).map(str::to_owned);
