@@ -266,3 +266,43 @@ async fn acknowledged(
     let remembered = opening.recovers().then_some(remembered);
     Ok((opening, remembered))
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::{Role, Tenant};
+
+    use super::*;
+
+    fn identity(user: &str, key: u64) -> Identity {
+        Identity {
+            tenant: Tenant::parse("acme").unwrap(),
+            user: user.into(),
+            role: Role::Agent,
+            email: None,
+            channels: Vec::new(),
+            publish: Vec::new(),
+            expires_at: None,
+            token_id: None,
+            application: "test".into(),
+            key,
+        }
+    }
+
+    #[test]
+    fn a_session_is_its_users_and_one_without_a_user_is_whoever_knows_its_id() {
+        let (ann, nobody) = (identity("ann", 7), identity("anonymous-1", Identity::NO_KEY));
+        let (vouched, posing) = (identity("ann", Identity::NO_KEY), identity("anonymous-2", 7));
+        for (who, user, is_theirs) in [
+            (&ann, "ann", true),
+            (&vouched, "ann", true),
+            (&nobody, "anonymous-9", true),
+            (&ann, "bob", false),
+            (&nobody, "ann", false),
+            (&ann, "anonymous-9", false),
+            (&vouched, "anonymous-9", false),
+            (&posing, "anonymous-9", false),
+        ] {
+            assert_eq!(is_owner(who, user), is_theirs, "{} and a session of {user}", who.user);
+        }
+    }
+}
