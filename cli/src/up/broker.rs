@@ -81,7 +81,8 @@ impl Broker {
         match self {
             Self::Own(server) => {
                 let how = match server.wait().await {
-                    Ok(status) => status.to_string(),
+                    Ok(Some(status)) => status.to_string(),
+                    Ok(None) => "how is not known".to_owned(),
                     Err(error) => error.to_string(),
                 };
                 Failure::Failed(format!("nats-server ended ({how}); its log is in the data folder"))

@@ -51,10 +51,16 @@ impl Folder {
 
     /// With a gateway at this address, for clients that stay while it comes and goes.
     pub(crate) fn up_at(&self, gateway: &str, arguments: &[&str]) -> Up {
-        let mut command = self.command(&[&["up"], arguments].concat());
-        command.env("GATEWAY_LISTEN", gateway).env("INGEST_LISTEN", "127.0.0.1:0");
-        command.env("NATS_PORT", "0").env("OPS_PORT_BASE", "0");
+        let mut command = self.up_command(arguments);
+        command.env("GATEWAY_LISTEN", gateway);
         Up::start(command)
+    }
+
+    pub(crate) fn up_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(&[&["up"], arguments].concat());
+        command.env("GATEWAY_LISTEN", "127.0.0.1:0").env("INGEST_LISTEN", "127.0.0.1:0");
+        command.env("NATS_PORT", "0").env("OPS_PORT_BASE", "0");
+        command
     }
 
     /// The process id of the folder's nats-server.

@@ -53,12 +53,34 @@ fn what_was_published_is_there_after_a_crash_that_leaves_nats_behind() {
     assert_eq!(published(&folder, 1)["events"][0]["duplicate"], false);
     up.signal(Signal::KILL);
     up.ends();
-    assert!(is_alive(folder.nats_pid()), "the crash took nats-server along: nothing is tested");
+    let nats = folder.nats_pid();
+    assert!(is_alive(nats), "the crash took nats-server along: nothing is tested");
     let mut up = folder.up(&[]);
     up.says(RUNNING);
+    assert_eq!(folder.nats_pid(), nats, "it goes on with the one that is there");
     assert_eq!(published(&folder, 1)["events"][0]["duplicate"], true);
     published(&folder, 2);
     assert_eq!(calls(&folder), [1, 2]);
+    up.signal(Signal::TERM);
+    assert_eq!(up.ends(), Some(0));
+    assert!(!is_alive(nats), "nats-server outlived it");
+}
+
+#[test]
+fn a_nats_that_was_left_behind_with_other_settings_is_replaced() {
+    let folder = Folder::new();
+    let mut up = folder.up(&[]);
+    up.says(RUNNING);
+    published(&folder, 1);
+    let nats = folder.nats_pid();
+    up.signal(Signal::KILL);
+    up.ends();
+    let mut command = folder.up_command(&[]);
+    command.env("NATS_MAX_FILE_STORE", "65GB");
+    let mut up = Up::start(command);
+    up.says(RUNNING);
+    assert!(!is_alive(nats) && is_alive(folder.nats_pid()));
+    assert_eq!(published(&folder, 1)["events"][0]["duplicate"], true);
     up.signal(Signal::TERM);
     assert_eq!(up.ends(), Some(0));
 }

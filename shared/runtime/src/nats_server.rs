@@ -7,22 +7,28 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::process::{Child, Command};
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 mod orphan;
 mod passwords;
 mod ports;
+mod process;
 pub mod teams;
 
 pub use passwords::Passwords;
+use process::Process;
 
 const CONFIG: &str = include_str!("../../../nats/nats.conf");
 const USERS: &str = include_str!("../../../nats/users.conf");
 
 /// A store with much data in it is checked before the server listens.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// A server that takes no connection by then is no use.
+const ADOPT_WITHIN: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(2);
 
 /// How to run it.
@@ -36,6 +42,26 @@ pub struct ServerConfig {
     pub monitor: String,
     pub max_file_store: String,
     pub passwords: Passwords,
+}
+
+impl ServerConfig {
+    /// Equal for what would start equal servers; it gives nothing of the passwords away.
+    fn digest(&self) -> String {
+        let mut digest = Sha256::new();
+        let mut add = |part: &str| {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        };
+        for part in [CONFIG, USERS, &self.listen, &self.monitor, &self.max_file_store] {
+            add(part);
+        }
+        add(&self.binary.to_string_lossy());
+        for (name, password) in self.passwords.environment() {
+            add(&name);
+            add(password);
+        }
+        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +90,7 @@ pub enum StartError {
 
 /// A running server. Dropping it kills it; `stop` is the orderly way.
 pub struct NatsServer {
-    child: Child,
+    process: Process,
     pid: u32,
     address: SocketAddr,
     monitor: Option<SocketAddr>,
@@ -73,11 +99,16 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts it and waits until it takes connections. A server that a killed parent left behind is stopped first.
+    /// Starts it and waits until it takes connections. With a server that a killed parent left behind it goes on,
+    /// if that was started with the same configuration; else that one is stopped first.
     pub async fn start(config: &ServerConfig) -> Result<Self, StartError> {
         let unusable = |reason| StartError::Data { path: config.data.clone(), reason };
         write_files(&config.data).map_err(unusable)?;
+        if let Some(adopted) = Self::adopt(config).await {
+            return Ok(adopted);
+        }
         orphan::stop(&pid_file(&config.data)).await;
+        fs::write(like_file(&config.data), config.digest()).map_err(unusable)?;
         let log = fs::File::create(log_file(&config.data)).map_err(unusable)?;
         let mut child = command(config, log)
             .spawn()
@@ -98,7 +129,25 @@ impl NatsServer {
         };
         info!(address = %ports.client, "nats-server is running");
         let (data, passwords) = (config.data.clone(), config.passwords.clone());
-        Ok(Self { child, pid, address: ports.client, monitor: ports.monitor, data, passwords })
+        let process = Process::Child(Box::new(child));
+        Ok(Self { process, pid, address: ports.client, monitor: ports.monitor, data, passwords })
+    }
+
+    /// The server that an earlier run left behind, if it is what this one would start.
+    async fn adopt(config: &ServerConfig) -> Option<Self> {
+        let pid = orphan::find(&pid_file(&config.data))?;
+        let like = fs::read_to_string(like_file(&config.data)).ok()?;
+        let ports = ports::read(&config.data, pid).filter(|_| like == config.digest())?;
+        timeout(ADOPT_WITHIN, TcpStream::connect(ports.client)).await.ok()?.ok()?;
+        info!(pid, address = %ports.client, "going on with the nats-server that an earlier run left behind");
+        Some(Self {
+            process: Process::Adopted(pid),
+            pid,
+            address: ports.client,
+            monitor: ports.monitor,
+            data: config.data.clone(),
+            passwords: config.passwords.clone(),
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -128,15 +177,15 @@ impl NatsServer {
         orphan::signal(self.pid, rustix::process::Signal::HUP)
     }
 
-    /// Ends when the server does, asked or not.
-    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait().await
+    /// Ends when the server does, asked or not; with its status where that can be known.
+    pub async fn wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.process.wait().await
     }
 
     /// Lets it write what it has and end; kills it when that takes too long.
     pub async fn stop(mut self, within: Duration) {
         let asked = orphan::signal(self.pid, rustix::process::Signal::TERM);
-        if asked.is_err() || timeout(within, self.child.wait()).await.is_err() {
+        if asked.is_err() || timeout(within, self.process.wait()).await.is_err() {
             warn!("nats-server did not stop in time and is killed");
             self.kill().await;
         }
@@ -146,13 +195,17 @@ impl NatsServer {
 
     /// As a crash would end it.
     pub async fn kill(&mut self) {
-        // It has ended either way.
-        let _ = self.child.kill().await;
+        self.process.kill().await;
     }
 }
 
 fn pid_file(data: &Path) -> PathBuf {
     data.join("nats-server.pid")
+}
+
+/// What the running server was started with.
+fn like_file(data: &Path) -> PathBuf {
+    data.join("nats-server.like")
 }
 
 fn log_file(data: &Path) -> PathBuf {

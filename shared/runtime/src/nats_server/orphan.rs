@@ -1,4 +1,5 @@
-//! A server whose parent was killed: found by its pid file and stopped in order, so that its store can be opened.
+//! A server whose parent was killed: found by its pid file, to go on with or to be stopped in order, so that its store
+//! can be opened.
 
 use std::fs;
 use std::io;
@@ -19,7 +20,7 @@ pub(super) fn signal(pid: u32, signal: Signal) -> io::Result<()> {
 }
 
 pub(super) async fn stop(pid_file: &Path) {
-    let Some(pid) = orphan(pid_file) else { return };
+    let Some(pid) = find(pid_file) else { return };
     info!(pid, "stopping the nats-server that an earlier run left behind");
     if signal(pid, Signal::TERM).is_err() {
         return;
@@ -37,7 +38,7 @@ pub(super) async fn stop(pid_file: &Path) {
 }
 
 /// The number in the file may by now belong to anything: only a process that was started with this very file counts.
-fn orphan(pid_file: &Path) -> Option<u32> {
+pub(super) fn find(pid_file: &Path) -> Option<u32> {
     let pid: u32 = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
     (is_alive(pid) && command_line(pid)?.contains(pid_file.to_str()?)).then_some(pid)
 }
@@ -50,7 +51,7 @@ fn command_line(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(&output.ok()?.stdout).into_owned())
 }
 
-fn is_alive(pid: u32) -> bool {
+pub(super) fn is_alive(pid: u32) -> bool {
     as_pid(pid).is_some_and(|pid| test_kill_process(pid).is_ok()) && !is_zombie(pid)
 }
 
