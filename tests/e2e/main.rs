@@ -10,6 +10,7 @@
 
 mod authorisation;
 mod browser;
+mod catalogue;
 mod chaos;
 mod checker;
 mod clients;

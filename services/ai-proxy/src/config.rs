@@ -1,11 +1,10 @@
 //! What the environment says to the AI side.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use domain::catalogue::Catalogue;
 use domain::protection::WrappingKeys;
+use runtime::catalogue::LiveCatalogue;
 use runtime::config::{
     AI_FILE, AI_TEMPLATES_DIR, CATALOGUE_DIR, Mistakes, OPS_LISTEN, PlatformKeys, Reader,
     SAFETY_DIR, SHUTDOWN_GRACE_MS, Strings,
@@ -26,7 +25,7 @@ pub struct Config {
     pub ops_listen: Vec<SocketAddr>,
     pub telemetry: telemetry::Settings,
     pub grace: Duration,
-    pub catalogue: Arc<Catalogue>,
+    pub catalogue: LiveCatalogue,
     /// Which AI service answers which tenant.
     pub settings: Registry,
     pub templates: Templates,

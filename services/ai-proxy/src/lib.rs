@@ -58,6 +58,9 @@ pub async fn run(
     tasks.spawn("presence", presence::watch(nats.clone(), work, stop.clone()));
     answer(&mut tasks, &config, &nats, &vault, &registry, &readiness);
     let Config { catalogue, screen, .. } = config;
+    let told = readiness.condition("catalogue");
+    let following = catalogue.clone().follow(nats.clone(), told, stop.clone());
+    tasks.spawn("catalogue", following);
     let screening = screen::run(nats, catalogue, vault, screen, registry, stop.clone());
     tasks.spawn("screen", screening);
     tasks.spawn("readiness", async move {

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::catalogue::{Catalogue, Defaults, Publication};
+use domain::catalogue::{Defaults, Publication};
 use domain::command::Actor;
 use domain::safety::{Finding, Severity};
 use domain::{Command, Envelope, Role, StreamId};
+use runtime::catalogue::LiveCatalogue;
 use runtime::durable::{Durable, Job};
 use runtime::event_log::{Append, AppendError};
 use runtime::metrics::Metrics as Registry;
@@ -45,7 +46,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// Screens until `shutdown`, then ends what has begun and gives the rest back.
 pub(crate) async fn run(
     nats: Nats,
-    catalogue: Arc<Catalogue>,
+    catalogue: LiveCatalogue,
     vault: Vault,
     settings: Settings,
     registry: Registry,
@@ -72,7 +73,7 @@ pub(crate) async fn run(
 
 struct Screen {
     nats: Nats,
-    catalogue: Arc<Catalogue>,
+    catalogue: LiveCatalogue,
     vault: Vault,
     settings: Settings,
     metrics: Metrics,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use domain::catalogue::Catalogue;
 use domain::cursor::{Cursor, CursorError};
 use domain::{Channel, Identity, Tenant};
 use runtime::auth::Authenticator;
+use runtime::catalogue::LiveCatalogue;
 use runtime::nats::Nats;
 use runtime::tasks::Connections;
 use runtime::vault::{Vault, VaultError};
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub devices: Devices,
     pub registry: Registry,
     pub auth: Authenticator,
-    pub catalogue: Arc<Catalogue>,
+    pub catalogue: LiveCatalogue,
     pub vault: Vault,
     pub nats: Nats,
     pub limits: Limits,

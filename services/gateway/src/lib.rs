@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use axum::Router;
 use axum::routing::{delete, get, post};
 use runtime::auth::Authenticator;
+use runtime::catalogue::LiveCatalogue;
 use runtime::http::{self, edge as with_edge};
 use runtime::http_client::{Client, Limits as ClientLimits};
 use runtime::metrics::Metrics;
@@ -105,6 +106,7 @@ async fn serve(
     let fetches = Connections::new();
     let vault = Vault::new(&nats, config.wrapping.clone());
     let keys = readiness.condition("keys");
+    let (changes, told) = (catalogue.clone(), readiness.condition("catalogue"));
     let library = Library::new(&nats, &hub, &catalogue, &vault, config.memory.cache_bytes, fetches);
     let (typing, signals) = typing::Typing::new(config.limits.typing);
     let parts = Parts { nats: nats.clone(), hub, library, catalogue, vault: vault.clone(), typing };
@@ -122,6 +124,8 @@ async fn serve(
     tasks.spawn("auth", edge.auth.clone().run(working.clone()));
     let handing_in = edge.receipts.clone().run(nats.clone(), working.clone());
     tasks.spawn("receipts", handing_in);
+    let following = changes.follow(nats.clone(), told, working.clone());
+    tasks.spawn("catalogue", following);
     tasks.spawn("keys", vault.follow(keys, working.clone()));
     tasks.spawn("presence", presence::run(edge.clone(), working.clone()));
     tasks.spawn("typing", typing::run(edge.clone(), signals, working.clone()));
@@ -167,7 +171,7 @@ struct Parts {
     nats: Nats,
     hub: Arc<Hub>,
     library: Library,
-    catalogue: Arc<domain::catalogue::Catalogue>,
+    catalogue: LiveCatalogue,
     vault: Vault,
     typing: typing::Typing,
 }

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::catalogue::Catalogue;
 use domain::replay::{
     Answer, AtAnswer, AtRequest, ChannelRange, EventRef, RefsAnswer, RefsRequest, question, refusal,
 };
 use domain::{StreamId, Tenant, subject};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
+use runtime::catalogue::LiveCatalogue;
 use runtime::log_message::LogMessage;
 use runtime::log_reader::LogReader;
 use runtime::nats::Nats;
@@ -59,7 +59,7 @@ struct Inner {
     nats: Nats,
     reader: LogReader,
     hub: Arc<Hub>,
-    catalogue: Arc<Catalogue>,
+    catalogue: LiveCatalogue,
     vault: Vault,
     cache: Mutex<Cache>,
     asked: Mutex<HashMap<(String, Bytes), SharedRefs>>,
@@ -71,7 +71,7 @@ impl Library {
     pub(crate) fn new(
         nats: &Nats,
         hub: &Arc<Hub>,
-        catalogue: &Arc<Catalogue>,
+        catalogue: &LiveCatalogue,
         vault: &Vault,
         cache_bytes: usize,
         fetches: Connections,

@@ -1,11 +1,11 @@
 //! What the environment says to the write side.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::catalogue::Catalogue;
 use runtime::auth;
+use runtime::catalogue::LiveCatalogue;
 use runtime::config::{
     CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, ESCALATION_FILE, IDEMPOTENCY_MEMORY_BYTES,
     INGEST_IN_FLIGHT, LISTEN, Mistakes, OPS_LISTEN, Reader, SEND_LOWAT_BYTES, SHUTDOWN_GRACE_MS,
@@ -31,7 +31,9 @@ pub struct Config {
     pub http: ServeOptions,
     pub telemetry: telemetry::Settings,
     pub auth: auth::Settings,
-    pub catalogue: Arc<Catalogue>,
+    pub catalogue: LiveCatalogue,
+    /// Where an operator adds to it.
+    pub catalogue_dir: Option<PathBuf>,
     pub sources: Registry,
     /// Who is called when an alert is not answered.
     pub chains: escalation::Registry,
@@ -49,7 +51,8 @@ impl Config {
     pub fn read(strings: &dyn Strings) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(strings);
         let grace = reader.milliseconds(&SHUTDOWN_GRACE_MS);
-        let catalogue = runtime::catalogue::load(reader.path(&CATALOGUE_DIR).as_deref());
+        let catalogue_dir = reader.path(&CATALOGUE_DIR);
+        let catalogue = runtime::catalogue::load(catalogue_dir.as_deref());
         if let Err(error) = &catalogue {
             reader.mistake(&CATALOGUE_DIR, chain(error));
         }
@@ -77,6 +80,7 @@ impl Config {
                 // Its mistake is among the reader's already.
                 Err(_) => return Err(reader.finish(()).err().unwrap_or(Mistakes(Vec::new()))),
             },
+            catalogue_dir,
             sources,
             chains,
             twilio,

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::catalogue::{Admitted, Catalogue, Defaults, Publication, Refusal};
+use domain::catalogue::{Admitted, Defaults, Publication, Refusal};
 use domain::token::Tenant;
+use runtime::catalogue::LiveCatalogue;
 use runtime::event_log::{AppendError, EventLog};
 use runtime::log_reader::ReadError;
 use runtime::messaging::MessagingError;
@@ -27,7 +28,7 @@ pub(crate) struct Intake {
 }
 
 struct Inner {
-    catalogue: Arc<Catalogue>,
+    catalogue: LiveCatalogue,
     memory: Memory,
     nats: Nats,
     log: EventLog,
@@ -73,7 +74,7 @@ impl Intake {
     /// `in_flight` bounds the requests that wait for the log; what is more is refused at once.
     pub(crate) fn new(
         nats: &Nats,
-        catalogue: Arc<Catalogue>,
+        catalogue: LiveCatalogue,
         memory: Memory,
         metrics: Metrics,
         in_flight: usize,
@@ -89,7 +90,7 @@ impl Intake {
         Self { inner: Arc::new(inner) }
     }
 
-    pub(crate) fn catalogue(&self) -> &Arc<Catalogue> {
+    pub(crate) fn catalogue(&self) -> &LiveCatalogue {
         &self.inner.catalogue
     }
 

@@ -3,27 +3,30 @@
 //! Every way in (webhooks, publishers' HTTP, INBOX, redrives) passes the same gate and ends in [`intake`]; an answer
 //! is given only after the log has acknowledged.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::StreamId;
 use runtime::auth::Authenticator;
-use runtime::config::{ESCALATION_FILE, SOURCES_FILE};
+use runtime::catalogue::LiveCatalogue;
+use runtime::config::{CATALOGUE_DIR, ESCALATION_FILE, SOURCES_FILE};
 use runtime::http_client::{Client, Limits};
 use runtime::nats::Nats;
 use runtime::ops::{self, Condition, Readiness};
 use runtime::tasks::{BoxError, Tasks};
 use runtime::{config as environment, http};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 mod answer;
 mod audio;
+mod catalogue;
 pub mod config;
+mod decider;
 pub mod effects;
 pub mod escalation;
-mod decider;
 mod gate;
 pub mod idempotency;
 mod inbox;
@@ -78,8 +81,9 @@ pub async fn run(
     let stop = tasks.shutdown();
     tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), registry.clone(), stop.clone()));
     remember(&mut tasks, &nats, &memory, metrics, &readiness);
-    let decider =
-        decider::start(&mut tasks, &nats, &intake, &registry, &readiness, config.grace);
+    let changing = (config.catalogue, config.catalogue_dir);
+    change(&mut tasks, &nats, changing, readiness.condition("catalogue"));
+    let decider = decider::start(&mut tasks, &nats, &intake, &registry, &readiness, config.grace);
     let inbox = inbox::run(intake.clone(), nats.clone(), config.grace, stop.clone());
     tasks.spawn("inbox", inbox);
     let sources = config.sources.clone();
@@ -106,6 +110,24 @@ pub async fn run(
     let serving = http::serve(listeners.http, routes::router(app), config.http, stop);
     tasks.spawn("http", async move { Ok(serving.await?) });
     Ok(tasks.finish(config.grace).await?)
+}
+
+/// The operator's folder and the log tell what the catalogue is.
+fn change(
+    tasks: &mut Tasks,
+    nats: &Nats,
+    (live, folder): (LiveCatalogue, Option<PathBuf>),
+    current: Condition,
+) {
+    let stop = tasks.shutdown();
+    tasks.spawn("catalogue", live.clone().follow(nats.clone(), current, stop.clone()));
+    let (changes, changed) = mpsc::channel(1);
+    let telling = catalogue::run(live, nats.event_log(), folder.clone(), changed, stop.clone());
+    tasks.spawn("catalogue changes", telling);
+    if let Some(folder) = folder {
+        let reload = move || catalogue::reload(&folder, &changes);
+        tasks.spawn("catalogue folder", environment::on_hangup(CATALOGUE_DIR.name, stop, reload));
+    }
 }
 
 /// The clock of alerts and what else the log drives: pages, calls to end, what gateways have delivered.

@@ -2,13 +2,13 @@
 //! What must not be lost is tried again; what comes too late is told as lost.
 //! What people say is sealed here on its way into the log, and opened here on its way out.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::Command;
-use domain::catalogue::{Admitted, Catalogue, Defaults, Delivery, Publication, Refusal};
+use domain::catalogue::{Admitted, Defaults, Delivery, Publication, Refusal};
 use domain::token::Tenant;
+use runtime::catalogue::LiveCatalogue;
 use runtime::event_log::{Append, AppendError, EventLog, Expect};
 use runtime::nats::Nats;
 use runtime::telemetry::chain;
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(crate) struct Recorder {
     nats: Nats,
     log: EventLog,
-    catalogue: Arc<Catalogue>,
+    catalogue: LiveCatalogue,
     vault: Vault,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Record<'a> {
 }
 
 impl Recorder {
-    pub(crate) fn new(nats: &Nats, catalogue: Arc<Catalogue>, vault: Vault) -> Self {
+    pub(crate) fn new(nats: &Nats, catalogue: LiveCatalogue, vault: Vault) -> Self {
         Self { nats: nats.clone(), log: nats.event_log(), catalogue, vault }
     }
 

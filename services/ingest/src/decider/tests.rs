@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::catalogue::{Catalogue, Publication};
+use domain::catalogue::Publication;
 use domain::command::Actor;
 use domain::{Command, Role, StreamId, Tenant};
 use runtime::metrics::Metrics as Registry;
@@ -36,7 +36,7 @@ impl Bench {
         let server = TestNats::start().await;
         let (client, registry) = (server.nats("ingest").await, Registry::new());
         let memory = Memory::new(client.log_reader(), 1 << 20);
-        let catalogue = Arc::new(Catalogue::builtin().unwrap());
+        let catalogue = runtime::catalogue::load(None).unwrap();
         let counts = crate::metrics::Metrics::new(&registry);
         let intake = Intake::new(&client, catalogue, memory, counts, 16);
         let tail = Arc::new(Tail::new("campaign", StreamId::Messages, bytes));
