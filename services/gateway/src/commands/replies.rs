@@ -117,8 +117,8 @@ mod tests {
         let replies = Replies::new("n-1");
         let (first, second) = (replies.wait().unwrap(), replies.wait().unwrap());
         assert_ne!(first.subject(), second.subject());
-        replies.take(&second.subject().to_owned(), Bytes::from_static(b"two"));
-        replies.take(&first.subject().to_owned(), Bytes::from_static(b"one"));
+        replies.take(second.subject(), Bytes::from_static(b"two"));
+        replies.take(first.subject(), Bytes::from_static(b"one"));
         assert_eq!(first.reply().await.unwrap(), "one");
         assert_eq!(second.reply().await.unwrap(), "two");
         replies.take("reply.n-2.1", Bytes::from_static(b"another process's"));

@@ -222,7 +222,7 @@ impl Connection {
                     member.received(cursor);
                 }
             }
-            Message::Binary(chunk) => return Box::pin(self.voice(chunk)).await,
+            Message::Binary(chunk) => return self.voice(chunk),
         }
         Ok(())
     }

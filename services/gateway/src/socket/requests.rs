@@ -130,7 +130,7 @@ impl Connection {
     }
 
     /// A binary message is a chunk of what is being said in the latest conversation.
-    pub(super) async fn voice(&mut self, chunk: Bytes) -> Result<(), Ending> {
+    pub(super) fn voice(&mut self, chunk: Bytes) -> Result<(), Ending> {
         match self.throttle.take() {
             Verdict::Accept => {}
             Verdict::Refuse => {

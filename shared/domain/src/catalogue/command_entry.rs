@@ -54,7 +54,7 @@ pub(super) fn command_type(
     let roles = roles(&entry.roles).map_err(|e| keep(format!("roles: {e}"))).ok();
     let schema =
         Schema::of_event(&entry.schema, types).map_err(|e| keep(format!("schema: {e}"))).ok();
-    let protection = entry.protect.map(protection).transpose().map_err(|e| keep(e)).ok().flatten();
+    let protection = entry.protect.map(protection).transpose().map_err(&mut keep).ok().flatten();
     let (true, Some(entity), Some(roles), Some(schema)) = (named, entity, roles, schema) else {
         return Err(problems);
     };

@@ -77,7 +77,7 @@ pub(super) fn event_type(
     let publishers = roles(&entry.publishers).map_err(|e| keep(format!("publishers: {e}"))).ok();
     let schema =
         Schema::of_event(&entry.schema, types).map_err(|e| keep(format!("schema: {e}"))).ok();
-    let protection = entry.protect.map(protection).transpose().map_err(|e| keep(e)).ok().flatten();
+    let protection = entry.protect.map(protection).transpose().map_err(&mut keep).ok().flatten();
     let (Some((category, token)), Some(entity), Some(publishers), Some(schema)) =
         (tokens, entity, publishers, schema)
     else {
