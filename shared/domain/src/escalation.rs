@@ -20,27 +20,8 @@ mod file;
 mod tests;
 mod timer;
 
+pub use crate::severity::Severity;
 pub use timer::{Timer, UnreadableTimer};
-
-/// How bad it is. A word that nobody knows counts as the worst.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Severity {
-    Low,
-    Moderate,
-    High,
-    Imminent,
-}
-
-impl Severity {
-    pub fn of(word: &str) -> Self {
-        match word.trim().to_ascii_lowercase().as_str() {
-            "low" => Self::Low,
-            "moderate" => Self::Moderate,
-            "high" => Self::High,
-            _ => Self::Imminent,
-        }
-    }
-}
 
 /// Seconds until the next step, by severity; low has no clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

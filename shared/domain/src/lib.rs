@@ -18,6 +18,7 @@ pub mod protection;
 pub mod providers;
 pub mod replay;
 pub mod safety;
+pub mod severity;
 pub mod signatures;
 pub mod stream;
 pub mod subject;

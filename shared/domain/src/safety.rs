@@ -17,33 +17,12 @@ pub use evaluation::{Evaluation, Labelled, Miss};
 pub use file::Mistake;
 pub use rules::RuleSet;
 
-use serde::{Deserialize, Serialize};
+pub use crate::severity::Severity;
+
+use serde::Serialize;
 
 /// The file of an operator's folder that holds no rules: what people in danger are offered.
 pub const RESOURCES_FILE: &str = "resources.toml";
-
-/// How much danger a message tells of, the least first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    Low,
-    Moderate,
-    High,
-    Imminent,
-}
-
-impl Severity {
-    pub const ALL: [Self; 4] = [Self::Low, Self::Moderate, Self::High, Self::Imminent];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Moderate => "moderate",
-            Self::High => "high",
-            Self::Imminent => "imminent",
-        }
-    }
-}
 
 /// What the screen found in one message. It never holds any of the text.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
