@@ -143,6 +143,10 @@ impl CommandType {
         let data = match (argument, &self.bare) {
             (Some(Value::Object(data)), _) => data,
             (None | Some(Value::Null), _) => Map::new(),
+            // Applications that count their records send the number.
+            (Some(Value::Number(id)), Some(field)) => {
+                Map::from_iter([(field.clone(), Value::String(id.to_string()))])
+            }
             (Some(value), Some(field)) => Map::from_iter([(field.clone(), value)]),
             (Some(_), None) => {
                 let reason = "is to be an object".to_owned();

@@ -113,7 +113,9 @@ fn a_bare_argument_is_the_field_it_stands_for() {
     assert_eq!(Value::Object(bare.data), json!({ "notificationId": "n-1" }));
     assert_eq!(bare.entity, "n-1");
     refused_at("crisis:reassign", json!("c-9-1"), "");
-    refused_at("notification:read", json!(7), "/notificationId");
+    let counted = command("notification:read", Role::User, wish(json!(7))).unwrap();
+    assert_eq!(counted.entity, "7");
+    refused_at("notification:read", json!([7]), "/notificationId");
     refused_at("notification:read", json!(null), "/notificationId");
 }
 
