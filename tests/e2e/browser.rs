@@ -1,6 +1,7 @@
 //! A real browser: its EventSource comes back by itself with its last event id, and misses nothing; so do
 //! applications with the stock packages.
 
+mod crm;
 mod ezri;
 mod sockets;
 mod streams;

@@ -134,7 +134,7 @@ impl Crm {
 }
 
 /// Calls that end, as the provider reports them: the n-th has lasted for n seconds.
-async fn report(ingest: SocketAddr, calls: std::ops::RangeInclusive<u64>) {
+pub(crate) async fn report(ingest: SocketAddr, calls: std::ops::RangeInclusive<u64>) {
     for seconds in calls {
         let report = json!({
             "type": "call_report", "SourceNumber": "1234567890", "DestinationNumber": "9876543210",

@@ -8,7 +8,7 @@ import { chromium } from "playwright-core";
 const { CHROMIUM_BIN, PAGE_PORT } = process.env;
 const here = new URL(".", import.meta.url).pathname;
 const { outputFiles } = await build({
-  entryPoints: ["sockets.mjs", "streams.mjs", "ezri.jsx"].map((name) => `${here}pages/${name}`),
+  entryPoints: ["sockets.mjs", "streams.mjs", "crm.mjs", "ezri.jsx"].map((name) => `${here}pages/${name}`),
   bundle: true,
   format: "esm",
   jsx: "automatic",
