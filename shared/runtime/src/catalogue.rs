@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use domain::catalogue::{Catalogue, Mistakes};
-use domain::{Envelope, StreamId};
+use domain::{Envelope, StreamId, subject};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
@@ -24,9 +24,9 @@ use crate::nats::Nats;
 use crate::ops::Condition;
 use crate::tasks::BoxError;
 
-/// The event that tells of a change, and what its subjects match.
+/// The event that tells of a change, and its category.
 pub const CHANGED: &str = "catalogue.changed";
-const FILTER: &str = "events.*.catalogue.>";
+const CATEGORY: &str = "catalogue";
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -116,7 +116,8 @@ impl LiveCatalogue {
         current: Condition,
         shutdown: CancellationToken,
     ) -> Result<(), BoxError> {
-        let options = FollowOptions { filter: Some(FILTER.to_owned()), ..FollowOptions::default() };
+        let filter = Some(subject::category_filter(CATEGORY));
+        let options = FollowOptions { filter, ..FollowOptions::default() };
         let mut follower = Follower::last_per_subject(&nats, StreamId::Activity.name(), options);
         current.missing("the last change of the catalogue is being read");
         loop {

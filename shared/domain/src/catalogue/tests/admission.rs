@@ -159,12 +159,13 @@ fn a_ten_field_event_is_admitted_in_microseconds() {
             Publication::new("call.update", "test", data)
         })
         .collect();
-    let started = Instant::now();
-    let count = publications.len() as u32;
-    for publication in publications {
+    let timed = |publication| {
+        let started = Instant::now();
         catalogue.admit(&tenant(), publication, defaults()).unwrap();
-    }
-    let each = started.elapsed() / count;
-    // Unoptimised and beside other tests: a wide bound that still catches a compiled-per-call validator.
+        started.elapsed()
+    };
+    // The quickest of many, which other work on the machine does not touch; unoptimised, so the bound is wide and
+    // still catches a validator that is compiled for each.
+    let each = publications.into_iter().map(timed).min().unwrap();
     assert!(each.as_micros() < 150, "{each:?}");
 }

@@ -80,6 +80,10 @@ fn every_schema_refuses_a_missing_field_a_wrong_type_and_an_unknown_field() {
                 "{} without {name}",
                 event.name
             );
+            let kinds = &event.schema()["properties"][name]["type"];
+            if kinds.as_array().is_some_and(|kinds| kinds.contains(&json!("null"))) {
+                continue;
+            }
             let mut wrong = fields.clone();
             wrong.insert(name.to_owned(), Value::Null);
             assert!(event.validate(&Value::Object(wrong)).is_err(), "{}: {name} null", event.name);
