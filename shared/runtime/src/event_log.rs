@@ -11,6 +11,7 @@ use domain::{Envelope, Subject};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use crate::log_message::LogMessage;
 use crate::log_reader::LogReader;
 use crate::nats::replies::Inbox;
 use crate::nats::{ConnectError, Connection};
@@ -18,6 +19,7 @@ use crate::nats::{ConnectError, Connection};
 mod answer;
 mod driver;
 mod outgoing;
+mod own;
 mod resolve;
 mod table;
 
@@ -119,6 +121,21 @@ impl EventLog {
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
         Self { inner: self.inner.clone(), deadline }
+    }
+
+    /// Keeps the stream's own appends from now on, for a follower.
+    pub(crate) fn watch_own(&self, stream: &str) {
+        self.inner.table.own.watch(stream);
+    }
+
+    /// What this process has appended right behind a sequence, as far as that is known without a hole.
+    pub(crate) fn own_successors(&self, stream: &str, after: u64) -> Vec<LogMessage> {
+        self.inner.table.own.successors(stream, after)
+    }
+
+    /// What this process has appended behind a sequence, as far as it is known.
+    pub(crate) fn own_between(&self, stream: &str, after: u64, upto: u64) -> Vec<LogMessage> {
+        self.inner.table.own.between(stream, after, upto)
     }
 
     /// How many appends wait for their acknowledgement now.

@@ -7,14 +7,17 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::log_message::LogMessage;
 use crate::log_reader::{LogReader, StreamState};
-use crate::nats::Nats;
+use crate::nats::names::MESSAGE_ID;
 use crate::nats::pull::{Batch, Broken, Pull};
+use crate::nats::{Headers, Nats};
 
 mod consumer;
+mod own;
 
 pub(crate) use consumer::Deliver;
 
@@ -39,6 +42,9 @@ pub struct FollowOptions {
     pub filter: Option<String>,
     /// How late messages may be; together they cost a fraction of what each costs alone. `None`: each at once.
     pub pace: Option<Duration>,
+    /// Own appends are told from their acknowledgements, with the time of those and without a payload, instead of
+    /// being read back. Only for followers of a whole stream that want headers alone.
+    pub own: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +67,9 @@ pub struct Follower {
     last: Option<Last>,
     epoch: Option<u32>,
     flow: Option<Flow>,
+    known: Option<own::Known>,
+    /// Until then a consumer is used although own appends are known.
+    consumer_until: Option<Instant>,
     told: VecDeque<FollowEvent>,
     pause: Duration,
     /// Whether the last consumer broke without having delivered anything.
@@ -69,11 +78,27 @@ pub struct Follower {
 }
 
 /// The last message handed out, or the sequence to begin after.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Last {
     sequence: u64,
-    /// Unknown for a sequence that was given to us.
-    stored_at: Option<i64>,
+    /// What tells it from another message in its place; unknown for a sequence that was given to us.
+    mark: Option<Mark>,
+}
+
+#[derive(Clone, Debug)]
+enum Mark {
+    StoredAt(i64),
+    /// Of one's own append, whose exact time is not known.
+    Sent(Headers),
+}
+
+impl Mark {
+    fn is_of(&self, message: &LogMessage) -> bool {
+        match self {
+            Self::StoredAt(time) => message.stored_at == *time,
+            Self::Sent(headers) => headers.get(MESSAGE_ID) == message.headers.get(MESSAGE_ID),
+        }
+    }
 }
 
 struct Flow {
@@ -108,6 +133,8 @@ impl Follower {
             last,
             epoch: None,
             flow: None,
+            known: None,
+            consumer_until: None,
             told: VecDeque::new(),
             pause: PAUSE,
             tired: false,
@@ -134,7 +161,7 @@ impl Follower {
     /// Forgets where it stood and begins elsewhere.
     pub fn restart(&mut self, start: Start) {
         (self.deliver, self.last) = begin(start);
-        self.flow = None;
+        (self.flow, self.known) = (None, None);
         self.told.clear();
     }
 
@@ -144,8 +171,18 @@ impl Follower {
             if let Some(event) = self.told.pop_front() {
                 return event;
             }
+            if self.known.is_some() {
+                if let Some(messages) = self.receive_known().await {
+                    return FollowEvent::Messages(messages);
+                }
+                continue;
+            }
             if self.flow.is_none() {
                 self.attach().await;
+                continue;
+            }
+            if self.may_know() {
+                self.know();
                 continue;
             }
             if let Some(messages) = self.receive().await {
@@ -189,7 +226,8 @@ impl Follower {
         }
         if let Some(last) = messages.last() {
             self.tired = false;
-            self.last = Some(Last { sequence: last.sequence, stored_at: Some(last.stored_at) });
+            self.last =
+                Some(Last { sequence: last.sequence, mark: Some(Mark::StoredAt(last.stored_at)) });
         }
         (!messages.is_empty()).then_some(messages)
     }
@@ -222,7 +260,7 @@ impl Follower {
             return Ok(FollowEvent::Rewound(state));
         }
         self.epoch = Some(state.epoch);
-        let deliver = match self.last {
+        let deliver = match &self.last {
             Some(last) => Deliver::From(last.sequence + 1),
             None => self.deliver,
         };
@@ -246,14 +284,14 @@ impl Follower {
         if self.epoch.is_some_and(|epoch| epoch != state.epoch) {
             return Ok(true);
         }
-        let Some(last) = self.last else { return Ok(false) };
+        let Some(last) = &self.last else { return Ok(false) };
         if state.last_sequence < last.sequence {
             return Ok(true);
         }
         // A restored copy may have grown past our place since: then another message stands there.
-        let Some(stored_at) = last.stored_at else { return Ok(false) };
+        let Some(mark) = &last.mark else { return Ok(false) };
         let there = self.reader.get_from_leader(&self.stream, last.sequence).await?;
-        Ok(there.is_some_and(|message| message.stored_at != stored_at))
+        Ok(there.is_some_and(|message| !mark.is_of(&message)))
     }
 }
 
@@ -268,7 +306,7 @@ enum AttachError {
 fn begin(start: Start) -> (Deliver, Option<Last>) {
     match start {
         Start::AfterSequence(0) => (Deliver::All, None),
-        Start::AfterSequence(sequence) => (Deliver::All, Some(Last { sequence, stored_at: None })),
+        Start::AfterSequence(sequence) => (Deliver::All, Some(Last { sequence, mark: None })),
         Start::Time(time) => (Deliver::Since(time), None),
     }
 }

@@ -58,7 +58,7 @@ impl Nats {
         payload: Bytes,
         deadline: Duration,
     ) -> Result<Bytes, RequestError> {
-        let request = async_nats::Request::new().headers(headers.map().clone()).payload(payload);
+        let request = async_nats::Request::new().headers(headers.map()).payload(payload);
         self.ask(subject, request, deadline).await
     }
 

@@ -131,9 +131,11 @@ impl Tail {
         warm: Condition,
         shutdown: CancellationToken,
     ) -> Result<(), BoxError> {
-        let pace = (self.category == "call").then_some(PACE_OF_CALLS);
-        let filter = Some(subject::category_filter(self.category));
-        let options = FollowOptions { headers_only: true, filter, pace };
+        // Calls have a stream of their own, which holds little that this process has not appended itself.
+        let own = self.category == "call";
+        let pace = own.then_some(PACE_OF_CALLS);
+        let filter = (!own).then(|| subject::category_filter(self.category));
+        let options = FollowOptions { headers_only: true, filter, pace, own };
         let mut follower =
             Follower::new(&nats, self.stream.name(), Start::AfterSequence(0), options);
         warm.missing("reading what was decided");

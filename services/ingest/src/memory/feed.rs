@@ -27,8 +27,12 @@ pub(crate) async fn feed(
     stream: StreamId,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
-    let options =
-        FollowOptions { headers_only: true, pace: Some(PACE), ..FollowOptions::default() };
+    let options = FollowOptions {
+        headers_only: true,
+        pace: Some(PACE),
+        own: true,
+        ..FollowOptions::default()
+    };
     let mut follower = Follower::new(&nats, stream.name(), beginning(), options);
     // What the stream held when it was attached first; known once everything up to it has been seen.
     let mut head = None;

@@ -1,5 +1,7 @@
 //! A message as it goes out: its header block is written once, however many copies are sent.
 
+use std::sync::Arc;
+
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Subject};
 use bytes::Bytes;
 use domain::Envelope;
@@ -8,13 +10,15 @@ use serde::de::IntoDeserializer as _;
 use serde::de::value::Error;
 
 use super::{Append, AppendError, Expect, Reason};
-use crate::nats::names;
+use crate::nats::{Headers, names};
+
+const MESSAGE_ID: &str = "Nats-Msg-Id: ";
 
 pub(super) struct Outgoing {
     pub(super) subject: Subject,
     pub(super) payload: Bytes,
-    /// The message id, and every other header on a line of its own.
-    block: String,
+    /// Every header on a line of its own, the message id first.
+    block: Arc<str>,
 }
 
 /// What tells an append from every other, to look for it in the log.
@@ -45,13 +49,18 @@ impl Outgoing {
         block.message(wanted.subject, envelope.data.clone())
     }
 
+    /// The headers as whoever reads the message finds them.
+    pub(super) fn lines(&self) -> Headers {
+        Headers::of_lines(self.block.clone())
+    }
+
     /// The headers of one copy. A map of a dozen headers costs the client three allocations for each; it writes a
     /// value as it is, so one value carries all lines. [`Block`] lets no other line break in.
     pub(super) fn headers(&self) -> HeaderMap {
         let mut map = HeaderMap::new();
         // A value made from a string by its parser would be refused its line breaks.
         let value: Result<HeaderValue, Error> =
-            HeaderValue::deserialize(self.block.clone().into_deserializer());
+            HeaderValue::deserialize(self.block[MESSAGE_ID.len()..].to_owned().into_deserializer());
         if let Ok(value) = value {
             map.insert(HeaderName::from_static(names::MESSAGE_ID), value);
         }
@@ -69,6 +78,7 @@ struct Block {
 impl Block {
     fn begin(message_id: &str) -> Self {
         let mut block = Self { text: String::with_capacity(512), is_broken: false };
+        block.text.push_str(MESSAGE_ID);
         block.value(message_id);
         block
     }
@@ -97,7 +107,7 @@ impl Block {
             let reason = "a header holds a line break".to_owned();
             return Err(AppendError::Unavailable(Reason::Unsendable(reason)));
         }
-        Ok(Outgoing { subject: subject.into(), payload, block: self.text })
+        Ok(Outgoing { subject: subject.into(), payload, block: self.text.into() })
     }
 }
 
@@ -122,7 +132,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "m1",
+                "Nats-Msg-Id: m1",
                 "ce-id: e1",
                 "Nats-Expected-Last-Subject-Sequence: 7",
                 "Nats-Expected-Last-Subject-Sequence-Subject: events.acme.call.CA1.>",

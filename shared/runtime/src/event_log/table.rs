@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, Refusal};
 use super::outgoing::Outgoing;
+use super::own::OwnAppends;
 use super::{AppendError, Reason};
 use crate::nats::replies::Inbox;
 
@@ -54,6 +55,7 @@ pub(super) struct Table {
     /// What is to be sent for the first time; never more than there are places, but for what was given up meanwhile.
     outbox: Mutex<Vec<u64>>,
     posted: Notify,
+    pub(super) own: OwnAppends,
     places: Arc<Semaphore>,
 }
 
@@ -72,6 +74,7 @@ impl Table {
             entries: Mutex::default(),
             outbox: Mutex::default(),
             posted: Notify::new(),
+            own: OwnAppends::default(),
             places,
         }
     }
@@ -189,6 +192,10 @@ impl Table {
         match answer {
             Answer::Stored { stream, sequence, duplicate } => {
                 let Some(entry) = entries.remove(&token) else { return };
+                drop(entries);
+                if !duplicate {
+                    self.own.acknowledged(&stream, sequence, &entry.message);
+                }
                 // A second copy finds the first one stored: that is no duplicate of anyone else's.
                 let duplicate = duplicate && entry.copies == 1;
                 let _ = entry.waiter.send(Closed::Stored { stream, sequence, duplicate });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use runtime::LogMessage;
 use runtime::event_log::{Append, Appended, Expect};
 use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
 use runtime::nats::{Nats, NatsConfig};
@@ -159,6 +160,56 @@ async fn a_follower_sees_everything_once_and_in_order_through_kills() {
 async fn a_follower_that_may_be_late_sees_everything_through_kills_too() {
     let pace = Some(Duration::from_millis(20));
     sees_everything_through_kills(FollowOptions { pace, ..FollowOptions::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_knows_its_own_appends_tells_them_and_others_in_order_through_kills() {
+    let mut server = TestNats::start().await;
+    let (nats, other) = (server.nats("ingest").await, server.nats("ingest").await);
+    let options = FollowOptions {
+        headers_only: true,
+        pace: Some(Duration::from_millis(5)),
+        own: true,
+        ..FollowOptions::default()
+    };
+    let mut follower = Follower::new(&nats, "CALLS", Start::AfterSequence(0), options);
+    let last = Arc::new(AtomicU64::new(u64::MAX));
+    let until = last.clone();
+    let following = tokio::task::JoinSet::from_iter([async move {
+        let mut seen: Vec<(u64, String)> = Vec::new();
+        while seen.last().is_none_or(|(at, _)| *at < until.load(Ordering::Relaxed)) {
+            let next = tokio::time::timeout(Duration::from_millis(100), follower.next()).await;
+            if let Ok(FollowEvent::Messages(messages)) = next {
+                let told =
+                    |m: &LogMessage| (m.sequence, m.headers.get("ce-id").unwrap().to_owned());
+                seen.extend(messages.iter().map(told));
+            }
+        }
+        seen
+    }]);
+    let storm = Storm::start(&nats);
+    for round in 0..4 {
+        storm.progress(300).await;
+        for i in 0..10 {
+            let append = append("events.acme.call.CA1.update", &format!("other-{round}-{i}"));
+            other.event_log().append(append).await.unwrap();
+        }
+        storm.progress(300).await;
+        if round < 3 {
+            server.kill().await;
+            server.restart().await;
+        }
+    }
+    storm.finish().await;
+    let append = append("events.acme.call.CA1.update", "the last");
+    let head = other.event_log().append(append).await.unwrap().sequence;
+    last.store(head, Ordering::Relaxed);
+    let seen = tokio::time::timeout(Duration::from_secs(20), following.join_all()).await;
+    let seen = seen.expect("the follower comes to the head").remove(0);
+    let mut expected: Vec<(u64, String)> =
+        stored(&nats, "CALLS").await.into_iter().map(|(id, sequence)| (sequence, id)).collect();
+    expected.sort_unstable();
+    assert_eq!(seen, expected);
 }
 
 async fn sees_everything_through_kills(options: FollowOptions) {
