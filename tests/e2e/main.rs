@@ -16,6 +16,7 @@ mod checker;
 mod clients;
 mod commands;
 mod compatibility;
+mod crisis;
 mod critical;
 mod cursors;
 mod cuts;

@@ -23,7 +23,7 @@ impl Admin {
         Self { jetstream: jetstream::new(client) }
     }
 
-    async fn stream(&self, name: &str) -> stream::Stream {
+    pub(crate) async fn stream(&self, name: &str) -> stream::Stream {
         self.jetstream.get_stream(name).await.unwrap()
     }
 
