@@ -101,6 +101,9 @@ pub struct Entry<'a> {
     pub since: Option<&'a str>,
 }
 
+/// From an entry's head, what the entry is found by.
+pub type FoundBy = fn(&[u8]) -> Option<String>;
+
 /// One view. Its version rises whenever the fold would make other rows of the same events.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
@@ -114,7 +117,7 @@ pub struct View {
     /// JSON; `None` where there is nothing to show.
     pub show: fn(&Entry<'_>, Detail) -> Option<String>,
     /// What an entry can be found by besides its key, from its head.
-    pub found_by: Option<fn(&[u8]) -> Option<String>>,
+    pub found_by: Option<FoundBy>,
 }
 
 /// Every view, in the order in which their names are told to people.

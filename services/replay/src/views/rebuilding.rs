@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use domain::StreamId;
 use domain::replay::view::{BuildState, Progress};
@@ -23,6 +24,8 @@ use super::store::{Store, baseline};
 use super::{Views, reading, snapshot};
 use crate::meters::Meters;
 
+/// What comes together costs less than what comes one by one.
+const PACE: Duration = Duration::from_millis(5);
 /// More wishes than this wait for nobody: whoever asks is told to ask later.
 const WAITING: usize = 16;
 
@@ -187,7 +190,7 @@ impl Builder {
             return Ok(());
         }
         let begun = built.head();
-        let options = FollowOptions::default();
+        let options = FollowOptions { pace: Some(PACE), ..FollowOptions::default() };
         let start = Start::AfterSequence(begun);
         let mut follower = Follower::new(&self.nats, job.stream.name(), start, options)
             .expecting_epoch(built.epoch());

@@ -118,7 +118,7 @@ fn is_active(head: &[u8]) -> bool {
     if head.starts_with(br#"{"_over""#) {
         return false;
     }
-    let Some(head) = Doc::parse(head) else { return false };
+    let head = Doc::row(Some(head));
     let has_ended = || {
         let same = head.get("_endedId").is_some() && head.get("_endedId") == head.get("callSid");
         same || head.get("_ended") > head.get("_live")

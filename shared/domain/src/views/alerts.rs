@@ -124,7 +124,7 @@ fn acknowledge(head: &mut Doc<'_>, time: &str, by: Option<&str>) {
 }
 
 fn is_open(head: &[u8]) -> bool {
-    Doc::parse(head).is_some_and(|head| head.get("resolvedAt").is_none())
+    Doc::row(Some(head)).get("resolvedAt").is_none()
 }
 
 fn show(entry: &Entry<'_>, detail: Detail) -> Option<String> {

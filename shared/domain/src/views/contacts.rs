@@ -126,7 +126,7 @@ fn advance(row: &mut Doc<'_>, status: &str) {
 
 /// The last ten digits of a contact's number, which is its id where WhatsApp made it.
 fn number(head: &[u8]) -> Option<String> {
-    let head = Doc::parse(head)?;
+    let head = Doc::row(Some(head));
     let phone = head.text("phone").and_then(|phone| last_ten_digits(&phone));
     phone.or_else(|| {
         let id = head.text("id")?;

@@ -49,8 +49,8 @@ fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
 }
 
 fn is_running(head: &[u8]) -> bool {
-    Doc::parse(head)
-        .is_some_and(|head| head.get("startedAt").is_some() && head.get("endedAt").is_none())
+    let head = Doc::row(Some(head));
+    head.get("startedAt").is_some() && head.get("endedAt").is_none()
 }
 
 fn show(entry: &Entry<'_>, _: Detail) -> Option<String> {
