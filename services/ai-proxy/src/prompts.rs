@@ -139,6 +139,10 @@ impl Layer {
                 wrong("resources.toml", "holds more than 64 resources");
                 None
             }
+            Ok(file) if file.resource.iter().any(|it| !(it.is_str() || it.is_table())) => {
+                wrong("resources.toml", "a resource is a text, or a table with name, contact, url");
+                None
+            }
             Ok(file) => Some(file.resource.iter().map(|it| json!(it)).collect::<Vec<_>>()),
             Err(error) => {
                 wrong("resources.toml", error.message());

@@ -8,7 +8,7 @@ use domain::{Command, Role};
 use runtime::{clock, ids};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::attempt::Tools;
 use super::claim::Claim;
@@ -29,10 +29,21 @@ pub(super) async fn raise(
     tools: &Tools<'_>,
     told: &Map<String, Value>,
 ) -> Result<(), RecordError> {
-    tools.recorder.unguarded(help(claim, tools, told)).await?;
+    match tools.recorder.unguarded(help(claim, tools, told)).await {
+        Ok(_) => {}
+        // What the service offers cannot be stored as it is: the alert is still to come.
+        Err(RecordError::Unfit) => error!("the help that an AI service offers could not be stored"),
+        Err(error) => return Err(error),
+    }
     let reply = format!("{REPLIES}{}", ids::unguessable());
     let mut decided = tools.recorder.nats().subscribe(&reply).await.ok();
-    tools.recorder.command(command(claim, tools, told, reply)).await?;
+    match tools.recorder.command(command(claim, tools, told, reply.clone())).await {
+        // What was found matters less than that something was.
+        Err(RecordError::Unfit) => {
+            tools.recorder.command(command(claim, tools, &Map::new(), reply)).await?;
+        }
+        other => other?,
+    }
     if let Some(decided) = &mut decided
         && timeout(DECIDED_WITHIN, decided.next()).await.is_err()
     {

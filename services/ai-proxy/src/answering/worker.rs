@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::{EntityToken, StreamId};
 use runtime::{clock, ids};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -158,6 +159,20 @@ impl Worker {
 }
 
 impl Inner {
+    /// What a conversation is called outside. Its token says so, unless it had to be encoded.
+    async fn conversation(&self, key: &Key, message: &Open) -> Result<String, RecordError> {
+        let name = key.entity.as_str();
+        if EntityToken::from_external(name) == key.entity {
+            return Ok(name.to_owned());
+        }
+        let reader = self.recorder.nats().log_reader();
+        let read = reader.get(StreamId::Conversations.name(), message.sequence).await;
+        let stored = read.ok().flatten().ok_or(RecordError::Unavailable)?;
+        let data: Value =
+            serde_json::from_slice(&stored.payload).map_err(|_| RecordError::Unavailable)?;
+        data["conversationId"].as_str().map(str::to_owned).ok_or(RecordError::Unavailable)
+    }
+
     /// Tells the sender that there is no answer. The same message sent again is attempted again.
     pub(super) async fn fail(
         &self,
@@ -169,7 +184,10 @@ impl Inner {
     ) -> Result<(), RecordError> {
         let reason = failure.reason.name();
         let question = asked.map(|asked| &asked.question);
-        let conversation = question.map_or(key.entity.as_str(), |it| it.conversation.as_str());
+        let conversation = match question {
+            Some(question) => question.conversation.clone(),
+            None => self.conversation(key, message).await?,
+        };
         let told = if failure.reason == Reason::BudgetExhausted { EXHAUSTED } else { UNAVAILABLE };
         let mut data = json!({
             "conversationId": conversation, "messageId": message.id, "message": told.message,

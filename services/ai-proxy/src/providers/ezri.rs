@@ -95,6 +95,7 @@ fn tidied(mut object: Map<String, Value>) -> Map<String, Value> {
         Some(Value::Object(fields)) => !fields.is_empty(),
     };
     object.insert("crisis_detected".to_owned(), json!(crisis));
+    object.retain(|name, value| !(value.is_null() && TEXTS.contains(&name.as_str())));
     let keep = |name: &str, fits: fn(&Value) -> bool, object: &mut Map<String, Value>| {
         if object.get(name).is_some_and(|value| !value.is_null() && !fits(value)) {
             object.remove(name);
