@@ -91,6 +91,7 @@ mod tests {
         let Mistakes(told) = Config::read(&given).err().unwrap();
         for name in [
             "NATS_URL:",
+            "PLATFORM_KEY:",
             "OPS_LISTEN:",
             "AI_PROVIDER:",
             "AI_FILE:",
@@ -102,8 +103,12 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_nats_is_enough() {
-        let config = Config::read(&[("NATS_URL", "nats://localhost:4222")]);
+    fn the_address_of_nats_and_a_key_are_enough() {
+        let given = [
+            ("NATS_URL", "nats://localhost:4222"),
+            ("PLATFORM_KEY", "a platform key of more than thirty-two characters"),
+        ];
+        let config = Config::read(&given);
         let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert_eq!(config.settings.of("acme").concurrency, 256);
         assert!(config.templates.of("acme").system.contains("988"));
