@@ -260,6 +260,10 @@ impl Follower {
             return Ok(FollowEvent::Rewound(state));
         }
         self.epoch = Some(state.epoch);
+        if self.options.own {
+            // From now on, so that there is no hole when the consumer is left.
+            self.nats.event_log().watch_own(&self.stream);
+        }
         let deliver = match &self.last {
             Some(last) => Deliver::From(last.sequence + 1),
             None => self.deliver,

@@ -47,7 +47,6 @@ impl Follower {
 
     /// Leaves the consumer, which the server removes when nobody asks it any more.
     pub(super) fn know(&mut self) {
-        self.nats.event_log().watch_own(&self.stream);
         self.flow = None;
         let generation = self.nats.getting().link().generation;
         self.known = Some(Known { looked: Instant::now(), generation });
