@@ -78,7 +78,10 @@ impl Attendance {
         let connection =
             Connection { id, device, role, since: now, channels: Vec::new(), left_at: None };
         self.changed.extend(scopes(&tenant, &user, &connection));
-        self.people.entry((tenant, user)).or_default().push(connection);
+        // Most people have one connection, and there are many of them.
+        let connections =
+            self.people.entry((tenant, user)).or_insert_with(|| Vec::with_capacity(1));
+        connections.push(connection);
         id
     }
 
@@ -96,6 +99,7 @@ impl Attendance {
         let Some(own) = connections.iter_mut().find(|connection| connection.id == id) else {
             return;
         };
+        own.channels.reserve_exact(channels.size_hint().0);
         for channel in channels {
             // A connection's own channel concerns nobody else, and its name is a secret of its client.
             if channel.kind() == "connection" || own.channels.contains(channel) {
