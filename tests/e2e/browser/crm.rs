@@ -33,7 +33,7 @@ async fn see(chromium: &mut Chromium, calls: RangeInclusive<u64>) {
 
 #[tokio::test]
 async fn a_crm_in_a_browser_sees_every_call_over_kills_of_the_gateway() {
-    journey(150, async {
+    journey(240, async {
         let site = Site::reserve();
         let options = Options::default().allow_origin(&site.origin());
         let mut platform = TestPlatform::start_with(options).await;

@@ -33,7 +33,7 @@ async fn open(chromium: &mut Chromium, platform: &TestPlatform, component: &str,
 
 #[tokio::test]
 async fn a_react_application_whose_effects_remove_their_listeners_gets_all_that_it_missed() {
-    journey(150, async {
+    journey(240, async {
         let site = Site::reserve();
         let options = Options::default().allow_origin(&site.origin());
         let mut platform = TestPlatform::start_with(options).await;

@@ -43,7 +43,7 @@ async fn see(chromium: &mut Chromium, counts: std::ops::RangeInclusive<u64>) {
 
 #[tokio::test]
 async fn a_browser_gets_what_it_missed_over_a_kill_of_the_gateway_on_every_transport() {
-    journey(150, async {
+    journey(240, async {
         let site = Site::reserve();
         let options = Options::default().allow_origin(&site.origin());
         let mut platform = TestPlatform::start_with(options).await;
@@ -83,7 +83,7 @@ async fn a_browser_gets_what_it_missed_over_a_kill_of_the_gateway_on_every_trans
 
 #[tokio::test]
 async fn bytes_go_both_ways_between_a_browser_and_the_platform() {
-    journey(120, async {
+    journey(240, async {
         let site = Site::reserve();
         let options = Options::default().allow_origin(&site.origin());
         let platform = TestPlatform::start_with(options).await;
@@ -122,7 +122,7 @@ async fn bytes_go_both_ways_between_a_browser_and_the_platform() {
 
 #[tokio::test]
 async fn a_page_of_a_site_that_is_not_allowed_and_one_without_a_token_are_refused() {
-    journey(120, async {
+    journey(240, async {
         let (site, elsewhere) = (Site::reserve(), Site::reserve());
         let options = Options::default().allow_origin(&site.origin());
         let platform = TestPlatform::start_with(options).await;

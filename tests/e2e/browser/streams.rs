@@ -26,7 +26,7 @@ async fn see(chromium: &mut Chromium, index: usize, counts: std::ops::RangeInclu
 
 #[tokio::test]
 async fn a_browser_with_a_cookie_goes_on_after_a_kill_of_the_gateway() {
-    journey(120, async {
+    journey(240, async {
         let site = Site::reserve();
         let options = Options::default().allow_origin(&site.origin());
         let mut platform = TestPlatform::start_with(options).await;
@@ -59,7 +59,7 @@ const STREAMS: usize = 9;
 
 #[tokio::test]
 async fn a_browser_follows_many_streams_over_one_http2_connection() {
-    journey(120, async {
+    journey(240, async {
         let site = Site::reserve();
         let folder = tempfile::TempDir::new().unwrap();
         let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));

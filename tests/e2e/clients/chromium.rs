@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value as Json, json};
 
+use super::http::PATIENCE;
 use super::scripts::{Script, setting};
 use crate::harness::free_port;
 
@@ -54,7 +55,7 @@ impl Chromium {
             if let Some(at) = self.told.iter().position(is_it) {
                 return self.told.remove(at).unwrap();
             }
-            let line = self.script.answer().await;
+            let line = self.script.answer_within(PATIENCE * 6).await;
             assert_ne!(line["kind"], "failure", "{line}");
             self.told.push_back(line);
         }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value as Json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -48,7 +49,12 @@ impl Script {
 
     /// The program's next line.
     pub(crate) async fn answer(&mut self) -> Json {
-        let line = tokio::time::timeout(PATIENCE * 2, self.output.next_line()).await;
+        self.answer_within(PATIENCE * 2).await
+    }
+
+    /// For a program that has much to start, or waits for something itself.
+    pub(crate) async fn answer_within(&mut self, patience: Duration) -> Json {
+        let line = tokio::time::timeout(patience, self.output.next_line()).await;
         let line = line.expect("an answer in time").unwrap().expect("a line before the end");
         serde_json::from_str(&line).unwrap()
     }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::rows;
 use crate::clients::events::publish_for;
-use crate::clients::http::Request;
+use crate::clients::http::{PATIENCE, Request};
 use crate::clients::scripts::Script;
 use crate::clients::signatures::{twilio, twilio_json};
 use crate::clients::token::{claims, sign, sign_with};
@@ -94,7 +94,7 @@ impl Stage {
         let mut script = Script::node(&name, &[("SETTINGS", &settings)]);
         let mut proved = BTreeSet::new();
         loop {
-            let line = script.answer().await;
+            let line = script.answer_within(PATIENCE * 6).await;
             assert!(line["failed"].is_null(), "{}", line["failed"].as_str().unwrap());
             if line["done"] == true {
                 break;

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 export const settings = JSON.parse(process.env.SETTINGS ?? "{}");
 
 const tell = (line) => console.log(JSON.stringify(line));
-const PATIENCE = 15_000;
+const PATIENCE = 45_000;
 
 const answers = [];
 createInterface({ input: process.stdin })
