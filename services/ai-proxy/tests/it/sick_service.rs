@@ -97,6 +97,11 @@ impl SickService {
         self.state.lock().unwrap().asked.clone()
     }
 
+    /// Whether it is being asked something.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.state.lock().unwrap().now > 0
+    }
+
     /// The most requests it had at one time.
     pub(crate) fn most_at_once(&self) -> usize {
         self.state.lock().unwrap().most
