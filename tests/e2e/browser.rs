@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use crate::chaos::Proxy;
 use crate::checker::{Entry, Frame, History, Start, Value, hash};
+use crate::clients::http::PATIENCE;
 use crate::clients::scripts::{Script, setting};
 use crate::clients::token::token;
 use crate::harness::cast::{calls, journey};
@@ -48,7 +49,7 @@ async fn follow(browser: &mut Script, history: &History, received: &mut usize, t
 
 #[tokio::test]
 async fn a_browser_that_is_cut_off_comes_back_by_itself_and_misses_nothing() {
-    journey(120, async {
+    journey(240, async {
         let page = free_port();
         let origin = format!("http://127.0.0.1:{}", page.port());
         let options = Options::default().allow_origin(&origin);
@@ -69,7 +70,7 @@ async fn a_browser_that_is_cut_off_comes_back_by_itself_and_misses_nothing() {
         );
         let (client, channels) = ("browser".into(), vec!["calls".to_owned()]);
         history.record(Entry::Opened { client, channels, start: Start::Now });
-        while browser.answer().await["name"] != "ready" {}
+        while browser.answer_within(PATIENCE * 6).await["name"] != "ready" {}
         let (client, channels) = ("browser".into(), vec!["calls".to_owned()]);
         history.record(Entry::Following { client, channels });
 

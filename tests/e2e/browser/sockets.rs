@@ -147,8 +147,10 @@ async fn a_page_of_a_site_that_is_not_allowed_and_one_without_a_token_are_refuse
             page["cookies"] =
                 json!({ "token": crate::clients::token::token(TENANT, "ann", "agent") });
             chromium.open(message, "sockets", page).await;
-            let error = chromium.wait(message, "connect_error").await;
-            assert_eq!(error["message"], message, "{error}");
+            // On a busy machine the browser may not get through at once; it tries again until it is answered.
+            let is_refused =
+                |line: &Json| line["kind"] == "connect_error" && line["message"] == message;
+            chromium.until(message, is_refused).await;
         }
         chromium.finish();
         platform.finish().await;
