@@ -241,10 +241,10 @@ fn command(config: &ServerConfig, log: fs::File) -> Command {
     command
 }
 
-/// The services it serves are on the same machine and need the others; with all of them it spends a fifth more on
-/// handing work from thread to thread.
+/// The services it serves are on the same machine and need the others. Never one alone: then everything waits 10 ms
+/// at a time for a collection of garbage.
 fn half_of_the_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().div_ceil(2).max(2))
 }
 
 /// From where on the server collects more often, whatever [`COLLECT_AT_PERCENT`] says.
