@@ -137,3 +137,37 @@ async fn help_comes_long_before_an_answer_would() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_admin_who_comes_later_is_told_of_the_open_alerts_before_asking() {
+    journey(120, async {
+        let platform = TestPlatform::start().await;
+        let history = History::new();
+        let raise = json!({ "type": "crisis.raise", "id": "r-1", "data": {
+            "userId": "ann", "conversationId": "c-1", "severity": "high", "signals": ["x"] } });
+        let boss = token(TENANT, "boss", "admin");
+        let request = Request::post("/v1/commands").bearer(&boss).json(&raise);
+        assert_eq!(request.send(platform.gateway()).await.unwrap().status, 200);
+
+        let mut late = admin(&history, "late");
+        late.connect(platform.gateway(), websocket()).await;
+        let told = late.event("throughline:snapshot").await;
+        let told = &told["args"][0];
+        assert_eq!(
+            (&told["channel"], &told["view"]),
+            (&json!("admin"), &json!("alerts")),
+            "{told}"
+        );
+        assert_eq!(told["value"][0]["alertId"], "c-1-1", "{told}");
+
+        // Where nothing is open nothing is said.
+        let resolve = json!([{ "alertId": "c-1-1" }]);
+        assert_eq!(late.request("admin:resolve_crisis", resolve).await["ok"], true);
+        let mut later = admin(&history, "later");
+        later.connect(platform.gateway(), websocket()).await;
+        later.request("presence:list", json!(["admin"])).await;
+        assert_eq!(later.unread("throughline:snapshot"), 0);
+        platform.finish().await;
+    })
+    .await;
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::checker::{History, Start};
@@ -79,7 +80,8 @@ async fn a_client_that_goes_on_sending_reads_why_it_was_closed() {
         let mut platform = TestPlatform::start().await;
         let path = format!("/ws?token={}", token::token(TENANT, "ann", "agent"));
         let (mut sink, mut stream) = handshake(platform.gateway(), &path).await.unwrap().split();
-        let sending = tokio::spawn(async move {
+        let mut sending = JoinSet::new();
+        sending.spawn(async move {
             while sink.send(Message::Pong(vec![7; 100].into())).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -93,7 +95,7 @@ async fn a_client_that_goes_on_sending_reads_why_it_was_closed() {
             }
         }
         assert_eq!(code, Some(4000));
-        sending.await.unwrap();
+        sending.join_next().await.unwrap().unwrap();
         ended(&mut platform, Service::Gateway).await;
         platform.finish().await;
     })

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
+use tokio::task::JoinSet;
 
 use crate::checker::{History, Start};
 use crate::clients::http::{Answer, Request};
@@ -128,7 +129,8 @@ async fn a_snapshot_and_what_follows_it_are_all_the_calls() {
     journey(90, async {
         let (platform, history) = (TestPlatform::start().await, History::new());
         let (ingest, gateway) = (platform.ingest(), platform.gateway());
-        let writing = tokio::spawn(async move {
+        let mut writing = JoinSet::new();
+        writing.spawn(async move {
             for call in 0..60 {
                 let of = |status: &str| json!({ "callSid": format!("CA{call}"), "status": status });
                 publish(ingest, "call.update", of("ringing")).await;
@@ -158,7 +160,7 @@ async fn a_snapshot_and_what_follows_it_are_all_the_calls() {
                 _ => break,
             }
         }
-        writing.await.unwrap();
+        writing.join_next().await.unwrap().unwrap();
         let end = view(gateway, "active-calls?limit=1000").await;
         assert_eq!(active, sids(&end));
         assert_eq!((active.len(), &end["total"]), (40, &json!(40)));

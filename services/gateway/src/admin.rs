@@ -23,13 +23,21 @@ use crate::revocations;
 /// Revocations are remembered this long where the caller does not say when the tokens expire.
 const REMEMBERED: i64 = 7 * 24 * 3_600;
 
-pub(crate) async fn identify(edge: &Shared, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Response> {
+pub(crate) async fn identify(
+    edge: &Shared,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Identity, Response> {
     let credentials = Credentials::of(headers, uri.query());
     let admitted = edge.auth.authenticate(&credentials).await;
     admitted.map(|admitted| admitted.identity).map_err(|error| error.into_response())
 }
 
-pub(crate) async fn admin(edge: &Shared, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Response> {
+pub(crate) async fn admin(
+    edge: &Shared,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Identity, Response> {
     let identity = identify(edge, headers, uri).await?;
     if identity.role == Role::Admin {
         return Ok(identity);

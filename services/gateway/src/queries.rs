@@ -30,6 +30,9 @@ pub(crate) const NAMES: [&str; 4] = [HISTORY, VIEW, METRICS, CALLS];
 pub(crate) const SNAPSHOT: &str = "snapshot";
 pub(crate) const THROUGHLINE_SNAPSHOT: &str = "throughline:snapshot";
 
+/// The channel whose snapshot is the open alerts.
+const ADMIN: &str = "admin";
+
 /// The event that answers [`CALLS`], and the channel that goes on behind it.
 const ACTIVE_CALLS: &str = "active_calls";
 const CALLS_CHANNEL: &str = "calls";
@@ -190,6 +193,23 @@ pub(crate) fn snapshots(
         // Where there is no room for it the client still knows of the gap and can ask.
         let _full = member.question(To::Event(name), Then::Nothing, work.boxed());
     }
+}
+
+/// For an administrator who has just come: the alerts that are open, before anybody asks. They count down.
+pub(crate) fn open_alerts(edge: &Edge, member: &mut Member, name: &'static str) {
+    let Ok(admin) = Channel::parse(ADMIN) else { return };
+    if !member.channels().contains(&admin) {
+        return;
+    }
+    let (edge, identity) = (edge.clone(), member.identity.clone());
+    let work = async move { answer(snapshot(&edge, &identity, &admin).await) };
+    // A connection that has just begun has room for it.
+    let _full = member.question(To::Greeting(name), Then::Nothing, work.boxed());
+}
+
+/// Whether a snapshot holds anything.
+pub(crate) fn is_empty(answer: &Answer) -> bool {
+    answer.field("value").and_then(Value::as_array).is_none_or(Vec::is_empty)
 }
 
 async fn snapshot(

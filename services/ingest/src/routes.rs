@@ -34,6 +34,7 @@ pub(crate) struct App {
     pub uploads: Arc<Semaphore>,
 }
 
+#[expect(clippy::result_large_err, reason = "what is not taken is the router's, unboxed")]
 pub(crate) fn router(app: App) -> Edge {
     let app = Arc::new(app);
     let routes = Router::new()

@@ -1,7 +1,6 @@
 //! Every type and version of event that was ever written is read for ever (`shared/golden`).
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "helpers of tests fail by panicking, as the tests themselves do"
 )]
 

@@ -176,7 +176,9 @@ impl Vault {
             return;
         };
         match self.unwrap(&subject, wrapped) {
-            Ok(key) => self.write(|known| drop(known.insert(subject, Some(key)))),
+            Ok(key) => {
+                self.write(|known| known.insert(subject, Some(key)));
+            }
             Err(error) => error!(%error, tenant = %subject.tenant, "somebody's data stays sealed"),
         }
     }

@@ -47,13 +47,14 @@ impl Desk {
     /// The same command again and again, at one gateway after the other, until it is decided.
     pub(crate) async fn insist(&self, kind: &str, id: &str, data: &Json) -> Json {
         let until = Instant::now() + Duration::from_secs(60);
-        for gateway in 0.. {
+        let mut gateway = 0;
+        loop {
             if let Some(told) = self.ask(gateway, kind, id, data).await {
                 return told;
             }
             assert!(Instant::now() < until, "{kind} {id} is never decided");
             tokio::time::sleep(Duration::from_millis(100)).await;
+            gateway += 1;
         }
-        unreachable!("there are more gateways than that")
     }
 }

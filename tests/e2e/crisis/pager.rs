@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use rand::RngExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// How often each page came, and how often it was taken.
 type Pages = Arc<Mutex<BTreeMap<String, (u32, u32)>>>;
@@ -14,6 +15,7 @@ type Pages = Arc<Mutex<BTreeMap<String, (u32, u32)>>>;
 pub(crate) struct Pager {
     pub(crate) address: SocketAddr,
     pages: Pages,
+    _serving: JoinSet<()>,
 }
 
 impl Pager {
@@ -22,12 +24,14 @@ impl Pager {
         let address = listener.local_addr().unwrap();
         let pages = Pages::default();
         let book = pages.clone();
-        tokio::spawn(async move {
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            let mut answering = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(answer(socket, book.clone()));
+                answering.spawn(answer(socket, book.clone()));
             }
         });
-        Self { address, pages }
+        Self { address, pages, _serving: serving }
     }
 
     pub(crate) fn pages(&self) -> BTreeMap<String, (u32, u32)> {

@@ -34,6 +34,8 @@ pub(crate) enum To {
     Nobody,
     /// The answer comes as an event of this name.
     Event(&'static str),
+    /// The same where there is something to tell; a failure and an empty list are told to nobody.
+    Greeting(&'static str),
     /// A Socket.IO callback.
     Callback(u64),
     /// The id of a WebSocket message.

@@ -14,6 +14,7 @@ use super::io::Happened;
 use super::requests::BAD_MESSAGE;
 use crate::line::GapReason;
 use crate::member::{Brought, Member, Opened};
+use crate::queries;
 use crate::throttle::Verdict;
 use crate::wires::Wire;
 use crate::wires::websocket::{self, Request};
@@ -157,7 +158,11 @@ impl Connection {
         if is_reconnect {
             self.send("reconnected", &reconnected);
         }
-        self.member = Some(Box::new(member));
+        let mut member = Box::new(member);
+        if !recovered {
+            queries::open_alerts(&self.edge, &mut member, queries::SNAPSHOT);
+        }
+        self.member = Some(member);
         if let Some(reason) = gap {
             self.tell_gap(&[], reason);
         }

@@ -85,6 +85,10 @@ impl Connection {
                 self.queue(websocket::failure(Some(id), &answer.into_error()));
             }
             (To::Event(name), true) => self.send(name, &answer.into_payload()),
+            (To::Greeting(name), true) if !queries::is_empty(&answer) => {
+                self.send(name, &answer.into_payload());
+            }
+            (To::Greeting(_), _) => {}
             (To::Nobody | To::Callback(_), true) => {}
             (To::Nobody | To::Event(_) | To::Callback(_), false) => {
                 self.queue(websocket::failure(None, &answer.into_error()));

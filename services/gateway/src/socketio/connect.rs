@@ -18,6 +18,7 @@ use super::{Closing, Outbox};
 use crate::edge::Refused;
 use crate::line::{GapReason, Line, Step};
 use crate::member::{Brought, Member, Opened};
+use crate::queries;
 use crate::wires::Wire;
 use crate::wires::socketio::MAIN;
 
@@ -120,7 +121,11 @@ impl Platform {
             &[ready],
             Some(cursor),
         ));
-        self.begin(Box::new(member), hold);
+        let mut member = Box::new(member);
+        if !recovered {
+            queries::open_alerts(&self.edge, &mut member, queries::THROUGHLINE_SNAPSHOT);
+        }
+        self.begin(member, hold);
         if let Some(Broken { channels, reason }) = broken {
             self.tell_gap_at(&channels, reason, cursor, outbox);
         }

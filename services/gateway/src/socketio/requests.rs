@@ -77,6 +77,11 @@ impl Platform {
             To::Event(name) if answer.is_ok() => {
                 self.emit(name, &answer.into_payload(), outbox);
             }
+            To::Greeting(name) => {
+                if answer.is_ok() && !queries::is_empty(&answer) {
+                    self.emit(name, &answer.into_payload(), outbox);
+                }
+            }
             To::Nobody | To::Reference(_) if answer.is_ok() => {}
             To::Nobody | To::Event(_) | To::Reference(_) => {
                 let message = failure.unwrap_or_else(|| answer.message());

@@ -24,6 +24,7 @@ use crate::sources::{Provider, Source};
 
 /// What [`receive`] does, without the way through the router, which is a tenth of what a webhook costs.
 /// Paths that need decoding and other methods are the router's.
+#[expect(clippy::result_large_err, reason = "what is not taken is the router's, unboxed")]
 pub(super) fn ahead(
     app: &Arc<App>,
     request: Request,

@@ -132,8 +132,7 @@ fn read_table(input: &mut &[u8], mut table: Option<&mut Table>) -> Option<()> {
         let key = read_text(input)?;
         let created = read_varint(input)?;
         let entry = table.as_deref_mut().map(|table| table.restore(key, created));
-        loop {
-            let Some(length) = read_varint(input)?.checked_sub(1) else { break };
+        while let Some(length) = read_varint(input)?.checked_sub(1) {
             let content = take(input, usize::try_from(length).ok()?)?;
             let name = read_text(input)?;
             if let Some((table, entry)) = table.as_deref_mut().zip(entry) {

@@ -5,22 +5,21 @@ use std::time::Duration;
 use domain::protection::{Subject, WrappingKeys};
 use domain::{Tenant, Token};
 use runtime::ops::Readiness;
-use runtime::tasks::BoxError;
+use runtime::tasks::{BoxError, Owned, owned};
 use runtime::test_support::TestNats;
 use runtime::vault::{Destroyed, Vault};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 fn person(id: &str) -> Subject {
     Subject::new(&Tenant::parse("acme").unwrap(), &Token::parse("user").unwrap(), id)
 }
 
-async fn vault(server: &TestNats, user: &str) -> (Vault, JoinHandle<Result<(), BoxError>>) {
+async fn vault(server: &TestNats, user: &str) -> (Vault, Owned<Result<(), BoxError>>) {
     let nats = server.nats(user).await;
     let vault = Vault::new(&nats, WrappingKeys::new(b"the platform's key", None));
     let readiness = Readiness::new();
     let current = readiness.condition("keys");
-    let following = tokio::spawn(vault.clone().follow(current, CancellationToken::new()));
+    let following = owned(vault.clone().follow(current, CancellationToken::new()));
     tokio::time::timeout(Duration::from_secs(5), readiness.ready()).await.unwrap();
     (vault, following)
 }
