@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::http::{Body, PATIENCE, Request, encode};
 use super::sse_text::{Block, Parser};
-use super::websocket::End;
+use super::websocket::{End, PRESENCE};
 use crate::checker::{ClientName, Entry, Frame, History, Start, Value, hash};
 
 pub(crate) struct EventSource {
@@ -170,8 +170,10 @@ impl EventSource {
             (name, Some(_)) => {
                 let value = Value::find(&payload);
                 self.received.extend(value.clone());
-                self.cursors.extend(cursor.clone());
                 let name = name.unwrap_or("message").to_owned();
+                if name != PRESENCE {
+                    self.cursors.extend(cursor.clone());
+                }
                 let payload = hash(&payload);
                 let frame = Frame { name, event_id: None, cursor: cursor.clone(), value, payload };
                 self.history.record(Entry::Frame { client, frame });

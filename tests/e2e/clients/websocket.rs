@@ -17,6 +17,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::http::PATIENCE;
 use crate::checker::{ClientName, Entry, Frame, History, Start, Value, hash};
 
+/// Who comes and goes: of the platform's own making and stored nowhere, so nothing that anybody waits for.
+pub(super) const PRESENCE: &str = "presence:update";
+
 /// What says how things stand: neither an event nor a position.
 const STATE_FRAMES: [&str; 5] = ["snapshot", "active_calls", "history", "view", "metrics"];
 /// What the server says about the session itself; everything else is an event.
@@ -287,7 +290,9 @@ impl WebSocket {
         } else {
             let value = Value::find(&frame["payload"]);
             self.received.extend(value.clone());
-            self.cursors.extend(cursor.clone());
+            if kind != PRESENCE {
+                self.cursors.extend(cursor.clone());
+            }
             let frame = Frame {
                 name: kind.to_owned(),
                 event_id: frame["id"].as_str().map(str::to_owned),
