@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createTRPCClient, httpBatchStreamLink, httpSubscriptionLink, splitLink } from "@trpc/client";
 import { EventSource } from "eventsource";
 import superjson from "superjson";
-import { ask, Inbox, journey, proved, settings } from "./journey.mjs";
+import { ask, Inbox, journey, proved, settings, until } from "./journey.mjs";
 
 // What the browser adds by itself: the session's cookies and the page's origin.
 const session = (token) => ({
