@@ -12,7 +12,7 @@ use runtime::http::{self, edge as with_edge};
 use runtime::http_client::{Client, Limits as ClientLimits};
 use runtime::metrics::Metrics;
 use runtime::nats::Nats;
-use runtime::ops::{self, Readiness};
+use runtime::ops::{self, Condition, Readiness};
 use runtime::tasks::{BoxError, Connections, Tasks};
 use runtime::vault::Vault;
 use runtime::{catalogue, ids};
@@ -97,6 +97,7 @@ async fn serve(
     let nats = Box::pin(Nats::connect(&config.nats)).await?;
     let streams = readiness.condition("event streams");
     let revoked = readiness.condition("revocations");
+    let door = readiness.condition("clients");
     let beginning = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         beginning = feed::beginning(&nats, config.memory.warm_events, &streams) => beginning,
@@ -129,7 +130,7 @@ async fn serve(
     tasks.spawn("keys", vault.follow(keys, working.clone()));
     tasks.spawn("presence", presence::run(edge.clone(), working.clone()));
     tasks.spawn("typing", typing::run(edge.clone(), signals, working.clone()));
-    let accepting = accept(config, public, edge, readiness, stop);
+    let accepting = accept(config, public, edge, (readiness, door), stop);
     tasks.spawn("clients", async move {
         accepting.await?;
         working.cancel();
@@ -143,12 +144,12 @@ async fn accept(
     config: Config,
     public: Vec<TcpListener>,
     edge: Edge,
-    readiness: Readiness,
+    (readiness, opening): (Readiness, Condition),
     stop: CancellationToken,
 ) -> Result<(), BoxError> {
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        () = readiness.ready() => {}
+        () = readiness.others(&opening) => opening.holds(),
     }
     let (leaving, closed) = (edge.clone(), CancellationToken::new());
     let door = closed.clone();

@@ -57,11 +57,14 @@ impl Readiness {
         self.0.borrow().values().all(Option::is_none)
     }
 
-    /// Waits until every condition holds.
-    pub async fn ready(&self) {
+    /// Waits until every condition but one's own holds. Whoever does something then lets its own hold afterwards, or
+    /// others would see a service ready that has missed its moment.
+    pub async fn others(&self, own: &Condition) {
         let mut conditions = self.0.subscribe();
+        let hold =
+            |all: &Conditions| all.iter().all(|(name, why)| *name == own.name || why.is_none());
         // The sender lives in `self`, so waiting cannot fail.
-        let _ready = conditions.wait_for(|all| all.values().all(Option::is_none)).await;
+        let _ready = conditions.wait_for(hold).await;
     }
 
     /// The first step of stopping: no longer ready, whatever holds.

@@ -27,8 +27,11 @@ async fn readiness_says_what_is_missing_until_it_is_there() {
     let missing = json!(["streams: CALLS is not there; run throughline streams apply"]);
     assert_eq!(body["missing"], missing);
 
+    let clients = readiness.condition("clients");
     streams.holds();
-    readiness.ready().await;
+    readiness.others(&clients).await;
+    assert_eq!(ask(&router, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    clients.holds();
     assert_eq!(ask(&router, "/readyz").await.0, StatusCode::OK);
 
     readiness.stopping();

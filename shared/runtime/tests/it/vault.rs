@@ -18,9 +18,9 @@ async fn vault(server: &TestNats, user: &str) -> (Vault, Owned<Result<(), BoxErr
     let nats = server.nats(user).await;
     let vault = Vault::new(&nats, WrappingKeys::new(b"the platform's key", None));
     let readiness = Readiness::new();
-    let current = readiness.condition("keys");
+    let (current, test) = (readiness.condition("keys"), readiness.condition("test"));
     let following = owned(vault.clone().follow(current, CancellationToken::new()));
-    tokio::time::timeout(Duration::from_secs(5), readiness.ready()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), readiness.others(&test)).await.unwrap();
     (vault, following)
 }
 
