@@ -185,8 +185,9 @@ async fn a_stream_put_back_to_an_older_copy_is_announced() {
         platform.nats.kill().await;
         platform.nats.copy_store(&backup.path().join("store"));
         platform.nats.restart().await;
-        writer.insist(platform.ingest()).await;
-        writer.publish(platform.ingest(), 2).await;
+        for _ in 0..3 {
+            writer.insist(platform.ingest()).await;
+        }
         socket.receive(7).await;
         events.receive(7).await;
         socket.cut();
@@ -198,8 +199,9 @@ async fn a_stream_put_back_to_an_older_copy_is_announced() {
         // Others are written in their place, past where the clients stand.
         let rewritten = History::new();
         let mut writer = calls(&rewritten, "x");
-        writer.insist(platform.ingest()).await;
-        writer.publish(platform.ingest(), 5).await;
+        for _ in 0..6 {
+            writer.insist(platform.ingest()).await;
+        }
         let (at_socket, at_events) = (socket.received.len(), events.received.len());
         socket.resume(platform.gateway()).await.unwrap();
         events.resume(platform.gateway()).await.unwrap();
@@ -211,7 +213,7 @@ async fn a_stream_put_back_to_an_older_copy_is_announced() {
         .await;
         assert_gap(&socket.gaps, &["calls"], "rewritten");
         assert_gap(&events.gaps, &["calls"], "rewritten");
-        writer.publish(platform.ingest(), 1).await;
+        writer.insist(platform.ingest()).await;
         let last = Value::new("x", 7);
         eventually(Duration::from_secs(10), "both go on live", async || {
             let _ = socket.next(Duration::from_millis(20)).await;

@@ -44,7 +44,9 @@ async fn a_reconnect_storm_is_caught_up_without_one_more_consumer() {
             let total = 1 + round * MISSED;
             let all = crowd.iter_mut().map(|source| come_back(source, gateway, total));
             let (_, during) = tokio::join!(join_all(all), admin.consumers());
-            assert_eq!((before, before), (during, admin.consumers().await));
+            // Some that only served the start may be gone by now.
+            let after = admin.consumers().await;
+            assert!(during <= before && after <= before, "{before}, then {during} and {after}");
         }
         let verdict = history.assert_clean();
         assert_eq!(verdict.frames, CLIENTS * (1 + 2 * MISSED), "{verdict}");

@@ -146,6 +146,13 @@ impl History {
         judge(&self.entries())
     }
 
+    /// Whether something would be lost if the client had read to the end now.
+    pub(crate) fn awaits(&self, client: &ClientName) -> bool {
+        let mut entries = self.entries();
+        entries.push(Entry::Drained { client: client.clone() });
+        judge(&entries).lost.iter().any(|lost| lost.client == *client)
+    }
+
     /// Fails the test, with the last moments of the history, unless everything was delivered as promised.
     #[track_caller]
     pub(crate) fn assert_clean(&self) -> Verdict {

@@ -238,13 +238,20 @@ impl EventSource {
         self.drain_for(Duration::from_secs(3)).await;
     }
 
+    /// What is still owed after that is waited for while there is patience: a busy machine is no loss.
     async fn drain_for(&mut self, quiet: Duration) {
+        let latest = Instant::now() + PATIENCE;
         let mut until = Instant::now() + quiet;
         let mut received = self.received.len();
-        while self.next_until(until).await.is_ok() {
-            if self.received.len() > received {
-                received = self.received.len();
-                until = Instant::now() + quiet;
+        loop {
+            match self.next_until(until).await {
+                Ok(_) if self.received.len() == received => {}
+                Err(End::Silence) if until >= latest || !self.history.awaits(&self.name) => break,
+                Ok(_) | Err(End::Silence) => {
+                    received = self.received.len();
+                    until = Instant::now() + quiet;
+                }
+                Err(End::Cut | End::Closed(_)) => break,
             }
         }
         self.history.record(Entry::Drained { client: self.name.clone() });
