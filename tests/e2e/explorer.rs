@@ -56,7 +56,7 @@ impl World {
 
     async fn write(&mut self) {
         let which = self.rng.random_range(0..self.writers.len());
-        self.writers[which].publish(self.platform.ingest(), 1).await;
+        self.writers[which].insist(self.platform.ingest()).await;
     }
 
     fn gateway(&mut self) -> SocketAddr {
