@@ -2,6 +2,7 @@
 //! process, and takes a floor in the same run: the least that a program could do for the same traffic.
 //! Processor time per operation and the ratio to the floor hold on another machine; rates do not.
 
+mod alerts;
 mod commands;
 mod fanout;
 mod floor;
@@ -41,6 +42,8 @@ enum Benchmark {
     History(history::Options),
     /// A steady rate of commands, each timed until another client sees its event
     Commands(commands::Options),
+    /// Alerts to connected admins, while a crowd is given a million metrics a second
+    Alerts(alerts::Options),
     /// A floor's own process
     #[command(hide = true)]
     Floor {
@@ -57,6 +60,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Benchmark::Webhooks(options) => Box::pin(webhooks::run(options)).await?,
         Benchmark::History(options) => Box::pin(history::run(options)).await?,
         Benchmark::Commands(options) => Box::pin(commands::run(options)).await?,
+        Benchmark::Alerts(options) => Box::pin(alerts::run(options)).await?,
         Benchmark::Floor { floor } => return Box::pin(floor::run(floor)).await,
     };
     report.print(arguments.json)

@@ -1,11 +1,14 @@
 //! Puts events into the platform through ingest, in batches over a few connections.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::bench::http1::Connection;
 use crate::bench::{float, told};
@@ -25,6 +28,12 @@ pub(crate) fn call(number: usize) -> (&'static str, String) {
     ("call.update", data)
 }
 
+/// A metric to everybody at the dashboard, of about 200 bytes as a frame.
+pub(crate) fn metric(number: usize) -> (&'static str, String) {
+    let data = format!(r#"{{"type":"voice_call","calls":{number},"duration":3600,"cost":45.5}}"#);
+    ("metric.update", data)
+}
+
 /// Progress of one of a thousand campaigns in turn; each has a channel of its own.
 pub(crate) fn campaign_of_1000(number: usize) -> (&'static str, String) {
     campaign(number % 1_000, number / 1_000)
@@ -35,9 +44,10 @@ pub(crate) fn campaign_of_100(number: usize) -> (&'static str, String) {
     campaign(number % 100, number / 100)
 }
 
+/// Ingest keeps a campaign's progress once every hundred messages, so it goes on by as many.
 fn campaign(which: usize, sent: usize) -> (&'static str, String) {
     let data = format!(
-        r#"{{"campaignId":"bench-{which}","progress":{{"sent":{sent},"total":1000000,"percentage":0,"failed":0}}}}"#
+        r#"{{"campaignId":"bench-{which}","progress":{{"sent":{sent}00,"total":100000000,"percentage":0,"failed":0}}}}"#
     );
     ("campaign.progress", data)
 }
@@ -54,9 +64,7 @@ pub(crate) async fn publish(
     let progress = bar(count);
     let mut connections = JoinSet::new();
     for _ in 0..CONNECTIONS {
-        let headers = format!(
-            "authorization: Bearer {token}\r\ncontent-type: application/cloudevents-batch+json\r\n"
-        );
+        let headers = headers(token);
         let work = Work { next: Arc::clone(&next), run: run.to_owned(), count, template };
         connections.spawn(work.send(ingest, headers, progress.clone()));
     }
@@ -88,18 +96,26 @@ impl Work {
             if first >= last {
                 return Ok(());
             }
-            let events: Vec<String> = (first..last).map(|number| self.event(number)).collect();
-            let body = format!("[{}]", events.join(","));
-            let answer = connection
-                .request("POST /v1/events", &headers, body.as_bytes())
-                .await
-                .map_err(told)?;
-            if answer.status != 200 && answer.status != 202 {
-                let text = String::from_utf8_lossy(answer.body).into_owned();
-                return Err(Failure::Failed(format!("ingest answered {}: {text}", answer.status)));
-            }
+            self.put(&mut connection, &headers, first..last).await?;
             progress.inc(u64::try_from(last - first).unwrap_or_default());
         }
+    }
+
+    async fn put(
+        &self,
+        connection: &mut Connection,
+        headers: &str,
+        numbers: Range<usize>,
+    ) -> Result<(), Failure> {
+        let events: Vec<String> = numbers.map(|number| self.event(number)).collect();
+        let body = format!("[{}]", events.join(","));
+        let sent = connection.request("POST /v1/events", headers, body.as_bytes());
+        let answer = sent.await.map_err(told)?;
+        if answer.status != 200 && answer.status != 202 {
+            let text = String::from_utf8_lossy(answer.body).into_owned();
+            return Err(Failure::Failed(format!("ingest answered {}: {text}", answer.status)));
+        }
+        Ok(())
     }
 
     fn event(&self, number: usize) -> String {
@@ -109,6 +125,42 @@ impl Work {
             r#"{{"specversion":"1.0","id":"{run}-{number}","source":"bench","type":"{event_type}","data":{data}}}"#
         )
     }
+}
+
+/// Publishes at a steady rate a second for a time, in a batch every ten milliseconds.
+pub(crate) async fn pace(
+    ingest: SocketAddr,
+    token: &str,
+    run: &str,
+    (rate, during): (u32, Duration),
+    template: Template,
+) -> Result<(), Failure> {
+    let headers = headers(token);
+    let mut connection = Connection::open(ingest).await.map_err(told)?;
+    let work = Work { next: Arc::default(), run: run.to_owned(), count: usize::MAX, template };
+    let mut ticks = interval(Duration::from_millis(10));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let (started, mut sent) = (Instant::now(), 0);
+    while started.elapsed() < during {
+        ticks.tick().await;
+        let due = (f64::from(rate) * started.elapsed().as_secs_f64()).round();
+        while float(sent) < due {
+            let last = (sent + BATCH).min(sent + whole(due - float(sent)));
+            work.put(&mut connection, &headers, sent..last).await?;
+            sent = last;
+        }
+    }
+    Ok(())
+}
+
+/// A small positive number of events; none here comes near the limit of exactness.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
+fn whole(events: f64) -> usize {
+    events.max(1.0) as usize
+}
+
+fn headers(token: &str) -> String {
+    format!("authorization: Bearer {token}\r\ncontent-type: application/cloudevents-batch+json\r\n")
 }
 
 /// On a terminal; elsewhere it draws nothing.
