@@ -27,7 +27,7 @@ impl Ending {
 
     /// Whether the client has ended it in good order.
     pub(super) fn is_goodbye(&self) -> bool {
-        matches!(self.code, 1000..=2999)
+        self.is_answer && matches!(self.code, 1000..=2999)
     }
 
     /// The socket is gone: nobody is told.
@@ -83,5 +83,19 @@ impl Ending {
 
     pub(super) fn protocol() -> Self {
         Self::new(4102, "protocol_error")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_client_that_closes_in_good_order_has_said_goodbye() {
+        assert!(Ending::by_client(None).is_goodbye() && Ending::by_client(Some(1001)).is_goodbye());
+        assert!(!Ending::by_client(Some(4000)).is_goodbye());
+        for violation in [Violation::Protocol, Violation::Utf8, Violation::TooLong] {
+            assert!(!Ending::violation(violation).is_goodbye(), "{violation}");
+        }
     }
 }
