@@ -55,12 +55,13 @@ pub struct Namespaces<H> {
 impl<H: Handler> Namespaces<H> {
     pub fn new(handler: H, options: Options) -> Self {
         let connect_by = Some(Instant::now() + options.connect_timeout);
-        Self { handler, decoder: Decoder::default(), connected: Vec::new(), options, connect_by }
+        let decoder = Decoder::new(options.max_payload);
+        Self { handler, decoder, connected: Vec::new(), options, connect_by }
     }
 
     async fn packet(&mut self, packet: Packet, outbox: &mut Outbox) -> Result<(), Closing> {
         let Packet { namespace, body } = packet;
-        let is_connected = self.connected.contains(&namespace);
+        let is_connected = is_in(&self.connected, &namespace);
         match body {
             Body::Connect(auth) if !is_connected => {
                 if self.handler.connect(&namespace, auth, outbox).await? {
@@ -91,8 +92,12 @@ impl<H: Handler> Namespaces<H> {
 
 impl<H: Handler> Application for Namespaces<H> {
     async fn receive(&mut self, message: Message, outbox: &mut Outbox) -> Result<(), Closing> {
+fn is_in(connected: &[String], namespace: &str) -> bool {
+    connected.iter().any(|name| name == namespace)
+}
+
         let packet = match message {
-            Message::Text(text) => self.decoder.text(&text),
+            Message::Text(text) => self.decoder.text(&text, |name| is_in(&self.connected, name)),
             Message::Binary(bytes) => self.decoder.binary(bytes),
         };
         match packet.map_err(|_| Closing::ParseError)? {

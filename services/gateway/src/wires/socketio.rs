@@ -69,6 +69,10 @@ pub(crate) enum Fault {
     TextDue,
     #[error("an attachment came while none was due")]
     BinaryDue,
+    #[error("attachments are announced for a namespace that the client is not in")]
+    NotConnected,
+    #[error("the packet is longer than allowed with its attachments")]
+    TooLong,
 }
 
 /// `0{"sid":…}`; with a pid where the session can be recovered.

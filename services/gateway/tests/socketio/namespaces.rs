@@ -113,3 +113,22 @@ async fn nothing_but_connect_is_heard_before_it_and_not_for_long() {
     silent.send("3").await;
     silent.is_closed().await;
 }
+
+#[tokio::test]
+async fn attachments_are_kept_for_nobody_who_is_not_in_the_namespace_and_have_one_limit() {
+    let server = Server::start().await;
+    let announced =
+        |namespace: &str| format!(r#"452-{namespace}["message",{{"_placeholder":true,"num":0}}]"#);
+    let mut stranger = Socket::open(server.address, "/socket.io", None).await;
+    stranger.send(&announced("")).await;
+    stranger.is_closed().await;
+    let mut elsewhere = connected(&server).await;
+    elsewhere.send(&announced("/custom,")).await;
+    elsewhere.is_closed().await;
+    let mut greedy = connected(&server).await;
+    greedy.send(&announced("")).await;
+    for _ in 0..2 {
+        greedy.send_bytes(&[0; 6_000]).await;
+    }
+    greedy.is_closed().await;
+}

@@ -6,9 +6,10 @@ use serde_json::Value;
 use super::{Body, Event, Fault, MAIN, MAX_ATTACHMENTS, Packet, RESERVED};
 
 /// Puts packets together; holds at most one that waits for its attachments.
-#[derive(Default)]
 pub(crate) struct Decoder {
     waiting: Option<Box<Waiting>>,
+    /// The most bytes of a packet with its attachments.
+    limit: usize,
 }
 
 struct Waiting {
@@ -18,8 +19,17 @@ struct Waiting {
 }
 
 impl Decoder {
-    /// Takes a text message; the packet, unless attachments are due.
-    pub(crate) fn text(&mut self, text: &str) -> Result<Option<Packet>, Fault> {
+    pub(crate) const fn new(limit: usize) -> Self {
+        Self { waiting: None, limit }
+    }
+
+    /// Takes a text message; the packet, unless attachments are due. Nothing is kept for a namespace that the client
+    /// is not in.
+    pub(crate) fn text(
+        &mut self,
+        text: &str,
+        is_in: impl FnOnce(&str) -> bool,
+    ) -> Result<Option<Packet>, Fault> {
         if self.waiting.is_some() {
             return Err(Fault::TextDue);
         }
@@ -29,6 +39,9 @@ impl Decoder {
         }
         // What cannot be valid is refused before anything is kept for it.
         raw.check()?;
+        if !is_in(&raw.namespace) {
+            return Err(Fault::NotConnected);
+        }
         self.waiting = Some(Box::new(Waiting { raw, due, attachments: Vec::new() }));
         Ok(None)
     }
@@ -36,6 +49,10 @@ impl Decoder {
     /// Takes a binary message; the packet once it was the last attachment.
     pub(crate) fn binary(&mut self, bytes: Bytes) -> Result<Option<Packet>, Fault> {
         let Some(mut waiting) = self.waiting.take() else { return Err(Fault::BinaryDue) };
+        waiting.raw.size += bytes.len();
+        if waiting.raw.size > self.limit {
+            return Err(Fault::TooLong);
+        }
         waiting.attachments.push(bytes);
         if waiting.attachments.len() < waiting.due {
             self.waiting = Some(waiting);
@@ -60,6 +77,7 @@ struct Raw {
     namespace: String,
     id: Option<u64>,
     data: Option<Value>,
+    /// Bytes of the text and of the attachments that are there.
     size: usize,
 }
 
@@ -156,7 +174,6 @@ fn event(
         Some(other) => other.to_string(),
         None => return Err(Fault::Payload),
     };
-    let size = size + attachments.iter().map(Bytes::len).sum::<usize>();
     Ok(Event { name, arguments: items.collect(), attachments, id, size })
 }
 

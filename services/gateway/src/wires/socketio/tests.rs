@@ -3,9 +3,17 @@ use serde_json::json;
 
 use super::*;
 
+fn new_decoder() -> Decoder {
+    Decoder::new(1_000)
+}
+
+fn anywhere(_: &str) -> bool {
+    true
+}
+
 #[track_caller]
 fn packet_of(text: &str) -> Packet {
-    Decoder::default().text(text).unwrap().unwrap()
+    new_decoder().text(text, anywhere).unwrap().unwrap()
 }
 
 #[track_caller]
@@ -17,7 +25,7 @@ fn event_of(text: &str) -> Event {
 }
 
 fn fault(text: &str) -> Fault {
-    Decoder::default().text(text).unwrap_err()
+    new_decoder().text(text, anywhere).unwrap_err()
 }
 
 #[test]
@@ -74,26 +82,45 @@ fn what_breaks_the_protocol_is_a_fault() {
 #[test]
 fn an_event_waits_for_its_attachments() {
     let text = r#"52-789["m",{"_placeholder":true,"num":0},[{"_placeholder":true,"num":1}]]"#;
-    let mut decoder = Decoder::default();
-    assert_eq!(decoder.text(text), Ok(None));
+    let mut decoder = new_decoder();
+    assert_eq!(decoder.text(text, anywhere), Ok(None));
     assert_eq!(decoder.binary(Bytes::from_static(b"a")), Ok(None));
     let packet = decoder.binary(Bytes::from_static(b"b")).unwrap().unwrap();
     let Body::Event(event) = packet.body else { panic!("{packet:?}") };
     assert_eq!((&*event.name, event.id, event.attachments.len()), ("m", Some(789), 2));
-    assert_eq!(decoder.text(r#"2["next"]"#).map(|packet| packet.is_some()), Ok(true));
+    assert_eq!(decoder.text(r#"2["next"]"#, anywhere).map(|packet| packet.is_some()), Ok(true));
     assert_eq!(event_of(r#"50-["none"]"#).attachments, Vec::<Bytes>::new());
 }
 
 #[test]
 fn text_and_attachments_come_only_when_they_are_due() {
-    assert_eq!(Decoder::default().binary(Bytes::new()), Err(Fault::BinaryDue));
-    let mut decoder = Decoder::default();
-    assert_eq!(decoder.text(r#"51-["m",{"_placeholder":true,"num":0}]"#), Ok(None));
-    assert_eq!(decoder.text(r#"2["m"]"#), Err(Fault::TextDue));
-    let mut decoder = Decoder::default();
-    assert_eq!(decoder.text(r#"51-["m",{"_placeholder":true,"num":1}]"#), Ok(None));
+    assert_eq!(new_decoder().binary(Bytes::new()), Err(Fault::BinaryDue));
+    let mut decoder = new_decoder();
+    assert_eq!(decoder.text(r#"51-["m",{"_placeholder":true,"num":0}]"#, anywhere), Ok(None));
+    assert_eq!(decoder.text(r#"2["m"]"#, anywhere), Err(Fault::TextDue));
+    let mut decoder = new_decoder();
+    assert_eq!(decoder.text(r#"51-["m",{"_placeholder":true,"num":1}]"#, anywhere), Ok(None));
     assert_eq!(decoder.binary(Bytes::new()), Err(Fault::Attachments));
-    assert_eq!(Decoder::default().text(r#"51-["connect"]"#), Err(Fault::Reserved));
+    assert_eq!(new_decoder().text(r#"51-["connect"]"#, anywhere), Err(Fault::Reserved));
+}
+
+#[test]
+fn nothing_is_kept_for_a_namespace_that_the_client_is_not_in() {
+    let mut decoder = new_decoder();
+    let announced = r#"51-["m",{"_placeholder":true,"num":0}]"#;
+    assert_eq!(decoder.text(announced, |name| name != MAIN), Err(Fault::NotConnected));
+    assert_eq!(decoder.binary(Bytes::from_static(b"a")), Err(Fault::BinaryDue));
+    assert_eq!(decoder.text(r#"2["m"]"#, |_| false).map(|packet| packet.is_some()), Ok(true));
+}
+
+#[test]
+fn the_attachments_of_a_packet_have_one_limit_together() {
+    let announced = r#"53-["m",{"_placeholder":true,"num":0}]"#;
+    let mut decoder = new_decoder();
+    assert_eq!(decoder.text(announced, anywhere), Ok(None));
+    assert_eq!(decoder.binary(Bytes::from(vec![0; 500])), Ok(None));
+    assert_eq!(decoder.binary(Bytes::from(vec![0; 500])), Err(Fault::TooLong));
+    assert_eq!(decoder.binary(Bytes::new()), Err(Fault::BinaryDue), "and nothing is kept");
 }
 
 #[test]
@@ -123,10 +150,10 @@ proptest! {
             prop::collection::vec(any::<u8>(), 0..8).prop_map(Ok),
         ], 1..6)
     ) {
-        let mut decoder = Decoder::default();
+        let mut decoder = new_decoder();
         for message in messages {
             let _packet = match message {
-                Err(text) => decoder.text(&text),
+                Err(text) => decoder.text(&text, anywhere),
                 Ok(bytes) => decoder.binary(bytes.into()),
             };
         }
@@ -145,12 +172,12 @@ proptest! {
         arguments.extend((0..attachments.len()).map(|n| json!({ "_placeholder": true, "num": n })));
         let mut frames = binary_event("/custom", &name, &arguments, &attachments);
         let payload = crate::wires::engineio::poll_payload(&mut frames, usize::MAX / 2);
-        let mut decoder = Decoder::default();
+        let mut decoder = new_decoder();
         let mut read = None;
         for packet in crate::wires::engineio::packets(std::str::from_utf8(&payload).unwrap()) {
             let crate::wires::engineio::Packet::Message(message) = packet.unwrap() else { panic!() };
             read = match message {
-                crate::wires::engineio::Message::Text(text) => decoder.text(&text).unwrap(),
+                crate::wires::engineio::Message::Text(text) => decoder.text(&text, anywhere).unwrap(),
                 crate::wires::engineio::Message::Binary(bytes) => decoder.binary(bytes).unwrap(),
             };
         }
