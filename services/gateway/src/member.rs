@@ -12,16 +12,16 @@ use runtime::auth::{Admitted, AuthError, Credentials};
 use runtime::clock;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::debug;
 
 use crate::commands::desk::Desk;
 use crate::devices::{Device, Remembered};
 use crate::edge::{Edge, FORBIDDEN, Refused, TOO_MANY_CHANNELS, UNAVAILABLE};
 use crate::line::{GapReason, Line};
-use crate::records::{Record, RecordError, Revision};
+use crate::records::{Record, Revision};
 use crate::registry::Lease;
 
 mod asking;
+mod keeping;
 mod opening;
 
 pub(crate) use opening::Opened;
@@ -100,6 +100,8 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn channels(&self) -> Vec<Channel> {
+    /// The record while it is being stored beside the connection.
+    storing: Option<keeping::Storing>,
         self.line.session().channels().cloned().collect()
     }
 
@@ -130,7 +132,15 @@ impl Member {
             self.record.fills.retain(|fill| fill.channel != channel);
         }
         self.join_at(&channel, after.as_ref());
-        self.store_record().await?;
+        match self.store_record().await {
+            Err(Lost::Unavailable) if !is_in => {
+                // Not to be relied on, so not joined; the connection and its other channels go on.
+                self.line.leave(&channel);
+                self.record.fills.retain(|fill| fill.channel != channel);
+                return Ok(Err(UNAVAILABLE));
+            }
+            stored => stored?,
+        }
         Ok(Ok(Joined { channel, recovered: after.is_some(), gap }))
     }
 
@@ -164,7 +174,7 @@ impl Member {
         let Some(channel) = self.edge.catalogue.channel(asked) else { return Ok(Err(FORBIDDEN)) };
         if self.line.leave(&channel) {
             self.record.fills.retain(|fill| fill.channel != channel);
-            self.store_record().await?;
+            self.store_record_or_later().await?;
         }
         Ok(Ok(channel))
     }
@@ -206,43 +216,6 @@ impl Member {
         }
     }
 
-    pub(crate) async fn store_received(&mut self) -> Result<(), Lost> {
-        if self.is_stored {
-            return Ok(());
-        }
-        self.is_stored = true;
-        self.store_record().await
-    }
-
-    /// Stores the session record; losing the race for it means that another connection has the session now.
-    async fn store_record(&mut self) -> Result<(), Lost> {
-        self.forget_fills();
-        let (tenant, members) = (&self.identity.tenant, self.line.session().subscriptions());
-        let (id, record) = (&self.client_id, &self.record);
-        let saved = self.edge.records.save(tenant, id, record, members, self.revision);
-        match saved.await {
-            Ok(revision) => {
-                self.revision = revision;
-                self.stored_at = Instant::now();
-                Ok(())
-            }
-            Err(RecordError::TakenOver) => Err(Lost::TakenOver),
-            Err(error) => {
-                debug!(error = %runtime::telemetry::chain(&error), "a session record");
-                Err(Lost::Unavailable)
-            }
-        }
-    }
-
-    /// A back-fill that the client has behind it is kept for a while: it may come back with an older cursor.
-    fn forget_fills(&mut self) {
-        let Some(received) = &self.record.received else { return };
-        let excess = self.record.fills.len().saturating_sub(PASSED_FILLS);
-        let passed = self.record.fills.iter().take(excess).take_while(|f| f.is_passed_by(received));
-        let passed = passed.count();
-        self.record.fills.drain(..passed);
-    }
-
     /// A newer token of the same user. The channels it does not allow any more are left and returned.
     pub(crate) async fn refresh(&mut self, token: &str) -> Outcome<Vec<Channel>> {
         let credentials = Credentials::default().with_token(token);
@@ -275,7 +248,7 @@ impl Member {
             self.line.leave(channel);
         }
         if !lost.is_empty() {
-            self.store_record().await?;
+            self.store_record_or_later().await?;
         }
         Ok(Some(lost))
     }
@@ -305,10 +278,7 @@ impl Member {
     pub(crate) async fn tick(&mut self) -> Result<Vec<Channel>, Lost> {
         self.check_identity_now()?;
         let lost = self.look_again().await?;
-        if self.stored_at.elapsed() >= STORE_AGAIN {
-            self.is_stored = false;
-        }
-        self.store_received().await?;
+        self.store_soon()?;
         Ok(lost)
     }
 
@@ -330,7 +300,10 @@ impl Member {
 
     /// The client has said goodbye: a session without channels of its own is not worth keeping.
     pub(crate) async fn goodbye(&mut self) {
-        if self.asked_for().is_empty() && self.record.fills.is_empty() {
+        if self.settle().await.is_ok()
+            && self.asked_for().is_empty()
+            && self.record.fills.is_empty()
+        {
             self.is_stored = true;
             self.edge.records.forget(&self.identity.tenant, &self.client_id).await;
         }

@@ -82,6 +82,7 @@ impl Member {
             checks: edge.checks.subscribe(),
             is_stored: true,
             stored_at: Instant::now(),
+            storing: None,
             desk: None,
         };
         let forbidden = member.rejoin(&opening);

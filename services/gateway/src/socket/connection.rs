@@ -111,12 +111,14 @@ impl Connection {
             happened = self.socket.drive() => match happened {
                 Ok(Happened::Wrote) => self.took = Instant::now(),
                 Ok(Happened::Read) => {
-                    self.heard = Instant::now();
                     self.process_messages().await?;
                 }
                 Ok(Happened::Closed) | Err(_) => return Err(Ending::gone()),
             },
             () = line.ready(), if is_drained => self.wake().await?,
+                    // What its request took is none of its silence.
+                    self.heard = Instant::now();
+                    self.look_up().await?;
         }
         Ok(())
     }
