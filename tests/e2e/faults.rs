@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
 use crate::chaos::{Direction, Proxy};
 use crate::checker::{History, Start};
 use crate::clients::publisher::Publisher;
+use crate::clients::socketio::SocketIo;
 use crate::clients::sse::EventSource;
+use crate::clients::token::token;
 use crate::clients::websocket::WebSocket;
 use crate::harness::cast::{agent, calls, journey, source};
-use crate::harness::{NatsServer, Options, Service, TestPlatform, eventually};
+use crate::harness::{NatsServer, Options, Service, TENANT, TestPlatform, eventually};
 
 /// A platform of which one service reaches NATS through a proxy.
 async fn through_proxy(service: Service) -> (TestPlatform, Proxy) {
@@ -148,6 +153,76 @@ async fn consumers_that_are_deleted_underneath_are_made_again() {
         let (mut socket, mut events) = followers(&platform, &history).await;
         delete_consumers(&platform, &mut calls(&history, "w")).await;
         settle(&history, &mut socket, &mut events, 200).await;
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sockets_stay_open_while_the_broker_is_away_and_go_on_when_it_is_back() {
+    journey(150, async {
+        // So often that what a session has to store comes due again and again meanwhile.
+        let options = Options::default().set(Service::Gateway, "HEARTBEAT_MS", "500");
+        let (mut platform, history) = (TestPlatform::start_with(options).await, History::new());
+        let mut socket = agent(&history, "ann");
+        socket.connect(platform.gateway()).await.unwrap();
+        socket.join("calls", Start::Now).await.unwrap();
+        let automatic = ["team", "system", "admin:broadcast", "user:bob"];
+        let mut bob = SocketIo::new(&history, "bob", &token(TENANT, "bob", "agent"), &automatic);
+        bob.connect(platform.gateway(), json!({ "transports": ["websocket"] })).await;
+        bob.join("subscribe_to_calls", Json::Null, "calls").await;
+        let mut writer = calls(&history, "w");
+        writer.publish(platform.ingest(), 2).await;
+        socket.receive(2).await;
+        bob.receive(2).await;
+
+        platform.nats.kill().await;
+        let cursor = bob.cursor.clone().unwrap();
+        let away = Instant::now();
+        let answer = bob.request("ack", json!([cursor])).await;
+        assert_eq!(answer["code"], "unavailable", "{answer}");
+        while away.elapsed() < Duration::from_secs(12) {
+            let _heartbeat = socket.next(Duration::from_millis(100)).await;
+            assert!(socket.is_open(), "after {:?}", away.elapsed());
+        }
+        let refused = bob.request("subscribe", json!(["dashboard:overview"])).await;
+        assert_eq!(refused["code"], "unavailable", "{refused}");
+        platform.nats.restart().await;
+        writer.insist(platform.ingest()).await;
+        writer.publish(platform.ingest(), 2).await;
+        socket.receive(5).await;
+        bob.receive(5).await;
+        assert!(socket.is_open() && !bob.has_seen("disconnect"));
+        socket.join("dashboard:overview", Start::Now).await.unwrap();
+        socket.drain().await;
+        bob.drain().await;
+        let verdict = history.assert_clean();
+        assert_eq!(verdict.gaps, 0, "{verdict}");
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_bucket_of_sessions_lets_everybody_in_and_ends_nobody() {
+    journey(90, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let mut first = agent(&history, "ann");
+        first.connect(platform.gateway()).await.unwrap();
+        let admin = platform.admin().await;
+        admin.shrink("KV_sessions", 16 * 1024).await;
+        for n in 0..60 {
+            let mut next = agent(&history, &format!("c{n}"));
+            next.connect(platform.gateway()).await.unwrap();
+            next.cut();
+        }
+        let held = admin.state("KV_sessions").await.messages;
+        assert!(held < 60, "{held} records: the oldest have given way");
+        // Its record is gone and nobody has taken its session: it stores it again and stays.
+        first.join("calls", Start::Now).await.unwrap();
+        calls(&history, "w").publish(platform.ingest(), 1).await;
+        first.receive(1).await;
+        assert!(first.is_open());
         platform.finish().await;
     })
     .await;

@@ -92,6 +92,11 @@ impl SocketIo {
         self.passed.iter().filter(is_it).count()
     }
 
+    /// Whether a line of this kind has come that nobody has waited for.
+    pub(crate) fn has_seen(&self, kind: &str) -> bool {
+        self.passed.iter().any(|line| line["kind"] == kind)
+    }
+
     async fn wait_where(&mut self, what: &str, wanted: impl Fn(&Json) -> bool) -> Json {
         if let Some(at) = self.passed.iter().position(&wanted) {
             return self.passed.remove(at).unwrap();

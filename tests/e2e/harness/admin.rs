@@ -54,6 +54,13 @@ impl Admin {
         self.jetstream.update_stream(config).await.unwrap();
     }
 
+    /// Leaves a stream this many bytes.
+    pub(crate) async fn shrink(&self, stream: &str, bytes: i64) {
+        let mut config = self.stream(stream).await.get_info().await.unwrap().config;
+        config.max_bytes = bytes;
+        self.jetstream.update_stream(config).await.unwrap();
+    }
+
     /// What retention does when its time has come: everything before `sequence` is gone.
     pub(crate) async fn expire(&self, stream: &str, before: u64) {
         self.stream(stream).await.purge().sequence(before).await.unwrap();

@@ -163,7 +163,8 @@ fn bucket(stream: &str, fields: &Map<String, Value>) -> Value {
         "subjects": [format!("$KV.{name}.>")],
         "retention": "limits",
         "storage": fields.get("storage"),
-        "discard": "new",
+        // A bucket whose oldest values may go says so; every other one refuses what it has no room for.
+        "discard": fields.get("discard").cloned().unwrap_or(json!("new")),
         "max_msgs_per_subject": fields.get("history").cloned().unwrap_or(json!(1)),
         "max_bytes": fields.get("max_bytes"),
         "max_age": fields.get("ttl").cloned().unwrap_or(json!(0)),
@@ -251,6 +252,14 @@ mod tests {
         on_disk.sort();
         built_in.sort();
         assert_eq!(on_disk, built_in);
+    }
+
+    #[test]
+    fn only_what_clients_can_do_without_gives_way_when_its_bucket_is_full() {
+        let definitions = Definitions::builtin().unwrap();
+        let gives_way = |d: &&Definition| d.name.starts_with("KV_") && d.config["discard"] == "old";
+        let names: BTreeSet<_> = definitions.iter().filter(gives_way).map(|d| &*d.name).collect();
+        assert_eq!(names, BTreeSet::from(["KV_cursors", "KV_sessions"]));
     }
 
     #[test]
