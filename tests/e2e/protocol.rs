@@ -8,9 +8,9 @@ use crate::checker::{History, Start, Value};
 use crate::clients::http::{Answer, Request};
 use crate::clients::publisher::Kind;
 use crate::clients::token::{service, token};
-use crate::clients::websocket::{WebSocket, handshake};
+use crate::clients::websocket::{WebSocket, handshake, handshake_with};
 use crate::harness::cast::{agent, calls, journey, publisher, source, team};
-use crate::harness::{TENANT, TestPlatform};
+use crate::harness::{Options, TENANT, TestPlatform};
 
 #[tokio::test]
 async fn a_websocket_is_greeted_authenticated_joined_and_answered() {
@@ -63,6 +63,100 @@ async fn a_token_is_accepted_by_header_and_query_as_well() {
         }
         let log = platform.log(crate::harness::Service::Gateway);
         assert!(!log.contains(&token[..40]), "a token is never logged");
+        platform.finish().await;
+    })
+    .await;
+}
+
+const LOBBY: &str = "http://localhost:4004";
+
+/// A platform with an application that lets guests in.
+async fn with_guests() -> TestPlatform {
+    let lobby = format!(
+        "\n[[application]]\nname = \"lobby\"\ntenant = \"{TENANT}\"\norigins = [\"{LOBBY}\"]\n\
+         key = {{ secret = \"lobby-secret-that-nobody-signs-with-0123\" }}\nanonymous = \"agent\"\n"
+    );
+    TestPlatform::start_with(Options::default().applications(lobby)).await
+}
+
+async fn guest(platform: &TestPlatform, history: &History, query: &str) -> (WebSocket, Json) {
+    let mut socket = agent(history, "ann");
+    let headers = [("Origin", LOBBY)];
+    let opened = handshake_with(platform.gateway(), &format!("/ws{query}"), &headers).await;
+    socket.adopt(opened.unwrap());
+    let greeting = socket.wait_for("connection_established").await.unwrap();
+    (socket, greeting["payload"].clone())
+}
+
+#[tokio::test]
+async fn a_guest_says_who_it_is_and_goes_on_as_that_user() {
+    journey(60, async {
+        let (platform, history) = (with_guests().await, History::new());
+        let (mut socket, greeting) = guest(&platform, &history, "").await;
+        assert_eq!(
+            (&greeting["authenticated"], &greeting["role"]),
+            (&json!(false), &json!("agent"))
+        );
+        assert!(greeting["userId"].as_str().unwrap().starts_with("anonymous-"), "{greeting}");
+        let bad = json!({ "type": "auth", "payload": { "token": "nonsense" } });
+        socket.send(&bad).await.unwrap();
+        let refused = socket.wait_for("error").await.unwrap();
+        assert_eq!(refused["payload"]["code"], "token_invalid", "{refused}");
+
+        let auth = json!({ "type": "auth", "payload": { "token": token(TENANT, "ann", "agent") } });
+        socket.send(&auth).await.unwrap();
+        let who = socket.wait_for("authenticated").await.unwrap()["payload"].clone();
+        assert_eq!((&who["userId"], &who["role"]), (&json!("ann"), &json!("agent")), "{who}");
+        assert_eq!(who["clientId"], greeting["clientId"], "the id that the client was told");
+        assert!(who["rooms"].as_array().unwrap().contains(&json!("user:ann")), "{who}");
+        socket.join("call:CA42", Start::Now).await.unwrap();
+        // Again, with a newer token and without an id: it hears that it was taken.
+        socket.send(&auth).await.unwrap();
+        let who = socket.wait_for("authenticated").await.unwrap()["payload"].clone();
+        assert!(who["rooms"].as_array().unwrap().contains(&json!("call:CA42")), "{who}");
+        let eve = json!({ "type": "auth", "payload": { "token": token(TENANT, "eve", "agent") } });
+        socket.send(&eve).await.unwrap();
+        let refused = socket.wait_for("error").await.unwrap();
+        assert_eq!(refused["payload"]["code"], "other_user", "{refused}");
+
+        // It comes back by the id in its address and says only then who it is: the session is its own.
+        let (mut again, greeting) = {
+            let id = who["clientId"].as_str().unwrap();
+            guest(&platform, &history, &format!("?clientId={id}")).await
+        };
+        assert_ne!(greeting["clientId"], who["clientId"], "no guest has a user's session");
+        again.send(&auth).await.unwrap();
+        let back = again.wait_for("reconnected").await.unwrap()["payload"].clone();
+        assert_eq!(back["clientId"], who["clientId"], "{back}");
+        assert!(back["rooms"].as_array().unwrap().contains(&json!("call:CA42")), "{back}");
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_comes_while_a_guest_says_who_it_is_is_not_lost() {
+    journey(60, async {
+        let (platform, history) = (with_guests().await, History::new());
+        let (mut socket, _) = guest(&platform, &history, "").await;
+        socket.join("calls", Start::Now).await.unwrap();
+        let mut writer = calls(&history, "w");
+        writer.publish(platform.ingest(), 1).await;
+        socket.receive(1).await;
+        for round in 1..=20 {
+            // Events are on their way before, while and after the guest becomes a user.
+            let auth =
+                json!({ "type": "auth", "payload": { "token": token(TENANT, "ann", "agent") } });
+            let ((), sent) = tokio::join!(writer.publish(platform.ingest(), 3), socket.send(&auth));
+            sent.unwrap();
+            socket.receive(1 + round * 3).await;
+            let (mut next, _) = guest(&platform, &history, "").await;
+            next.join("calls", Start::Now).await.unwrap();
+            next.received.clone_from(&socket.received);
+            socket = next;
+        }
+        let counters: Vec<_> = socket.received.iter().map(|value| value.counter).collect();
+        assert_eq!(counters, (1..=61).collect::<Vec<_>>(), "all of them, once, in order");
         platform.finish().await;
     })
     .await;

@@ -53,6 +53,12 @@ pub(crate) struct Brought {
     pub(crate) device: Option<String>,
 }
 
+impl Brought {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.client_id.is_none() && self.cursor.is_none() && self.device.is_none()
+    }
+}
+
 /// Why a client cannot go on.
 #[derive(Debug)]
 pub(crate) enum Lost {
@@ -94,14 +100,14 @@ pub(crate) struct Member {
     /// Whether the record says what the session is.
     is_stored: bool,
     stored_at: Instant,
+    /// The record while it is being stored beside the connection.
+    storing: Option<keeping::Storing>,
     /// What has been asked for and is not answered yet.
     desk: Option<Box<Desk>>,
 }
 
 impl Member {
     pub(crate) fn channels(&self) -> Vec<Channel> {
-    /// The record while it is being stored beside the connection.
-    storing: Option<keeping::Storing>,
         self.line.session().channels().cloned().collect()
     }
 
@@ -194,7 +200,7 @@ impl Member {
     }
 
     /// The channels that the client joined by itself.
-    fn asked_for(&self) -> Vec<Channel> {
+    pub(crate) fn asked_for(&self) -> Vec<Channel> {
         let own = self.edge.catalogue.auto_join(&self.identity, &self.client_id);
         let mut channels = self.channels();
         channels.retain(|channel| !own.contains(channel));

@@ -124,6 +124,8 @@ fn settings(platform: &TestPlatform, seed: &str) -> Json {
         "url": format!("http://{gateway}"),
         "websocket": format!("ws://{gateway}/ws"),
         "origin": if seed == "000" { DASHBOARD } else { crate::harness::ORIGIN },
+        // The page of an application that lets guests in.
+        "lobby": DASHBOARD,
         "tenant": TENANT,
         "users": { "crm": "crm-7", "agent": "agent-1", "user": "user-7", "super": "super-1" },
         "tokens": {

@@ -38,6 +38,8 @@ pub(super) struct Connection {
     /// Present once the client has said who it is.
     pub(super) member: Option<Box<Member>>,
     pub(super) throttle: Throttle,
+    /// What a client brought that was let in without a credential and may still say who it is.
+    pub(super) guest: Option<Box<Brought>>,
     /// When the client was last heard of.
     heard: Instant,
     /// When the socket last took something, or had nothing to take.
@@ -45,7 +47,7 @@ pub(super) struct Connection {
     /// The timer is to be set anew.
     timer_is_stale: bool,
     /// The position at the last ping, which its pong confirms.
-    pinged: Option<(u32, Cursor)>,
+    pub(super) pinged: Option<(u32, Cursor)>,
     pings: u32,
 }
 
@@ -67,6 +69,7 @@ impl Connection {
             credentials,
             member: None,
             throttle,
+            guest: None,
             heard: now,
             took: now,
             timer_is_stale: true,

@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::ending::Ending;
 use super::io::Happened;
 use super::requests::BAD_MESSAGE;
+use crate::edge::Refused;
 use crate::line::GapReason;
 use crate::member::{Brought, Member, Opened};
 use crate::queries;
@@ -31,24 +32,28 @@ impl Connection {
         // The id of a new session; one that comes back keeps its own.
         let minted: Arc<str> = ids::unguessable().into();
         if let Some(admitted) = admitted {
+            let is_guest = admitted.identity.is_anonymous();
             let opened = self.open(admitted, minted, &brought).await?;
-            self.establish(&opened.member.client_id, true);
+            if is_guest {
+                self.establish(who(&opened.member), false);
+                // Where it was is the guest's; its successor names its own position.
+                self.guest = Some(Box::new(Brought { cursor: None, ..brought }));
+            } else {
+                self.establish(json!({ "clientId": &*opened.member.client_id }), true);
+            }
             self.announce(opened, None);
             return Ok(());
         }
-        self.establish(&minted, false);
+        self.establish(json!({ "clientId": &*minted }), false);
         let (admitted, request) = self.await_auth(&mut brought).await?;
         let opened = self.open(admitted, minted, &brought).await?;
         self.announce(opened, request.reference.as_ref());
         Ok(())
     }
 
-    fn establish(&mut self, client_id: &str, is_authenticated: bool) {
-        let greeting = json!({
-            "clientId": client_id,
-            "authenticated": is_authenticated,
-            "heartbeatMs": self.edge.limits.heartbeat.as_millis() as u64,
-        });
+    fn establish(&mut self, mut greeting: Value, is_authenticated: bool) {
+        greeting["authenticated"] = is_authenticated.into();
+        greeting["heartbeatMs"] = (self.edge.limits.heartbeat.as_millis() as u64).into();
         self.send("connection_established", &greeting);
     }
 
@@ -68,6 +73,53 @@ impl Connection {
     fn refuse(&mut self, error: &AuthError) -> Ending {
         self.queue(websocket::error(None, error.code(), error.seed_message()));
         Ending::refused(error)
+    }
+
+    /// A guest says who it is: a session of its own begins in place of the guest's and goes on in the guest's rooms.
+    pub(super) async fn introduce(
+        &mut self,
+        request: &Request,
+    ) -> Result<Result<(), Refused>, Ending> {
+        let credentials =
+            Credentials::default().with_token(request.text("token").unwrap_or_default());
+        let admitted = match self.edge.auth.authenticate(&credentials).await {
+            Ok(admitted) => admitted,
+            Err(error) => return Ok(Err(Refused::new(error.code(), error.seed_message()))),
+        };
+        let (Some(mut guest), Some(mut brought)) = (self.member.take(), self.guest.take()) else {
+            return Err(Ending::protocol());
+        };
+        brought_with(request, &mut brought);
+        brought.client_id.take_if(|id| **id == *guest.client_id);
+        let is_same_tenant = guest.identity.tenant == admitted.identity.tenant;
+        let rooms = if is_same_tenant { guest.asked_for() } else { Vec::new() };
+        let (client_id, cursor) = (guest.client_id.clone(), guest.line.cursor());
+        let goes_on = is_same_tenant && brought.is_empty();
+        if goes_on {
+            // What everybody is told goes on where the guest was.
+            brought.cursor = Some(cursor.clone());
+        }
+        guest.goodbye().await;
+        // The guest has left before its successor comes: they may share the id that the client was told.
+        drop(guest);
+        // A ping that is on its way was about the guest's position.
+        self.pinged = None;
+        let mut opened = self.open(admitted, client_id, &brought).await?;
+        // A user who has just come is to see how things stand.
+        opened.recovered &= !goes_on;
+        let mut left = Vec::new();
+        for room in rooms {
+            let joined = opened.member.join(room.as_str(), Some(&cursor)).await;
+            if joined.map_err(Ending::lost)?.is_err() {
+                left.push(room);
+            }
+        }
+        self.announce(opened, request.reference.as_ref());
+        for room in left {
+            self.send("room_left", &json!({ "room": room.as_str() }));
+        }
+        self.reset_timer();
+        Ok(Ok(()))
     }
 
     /// Reads until the client says who it is.
@@ -125,12 +177,7 @@ impl Connection {
     ) -> Result<(Admitted, Request), Ending> {
         let token = request.text("token").unwrap_or_default();
         let credentials = std::mem::take(&mut self.credentials).with_token(token);
-        let field = |name, before: &Option<String>| {
-            request.field(name).map(str::to_owned).or_else(|| before.clone())
-        };
-        brought.client_id = field("clientId", &brought.client_id);
-        brought.cursor = field("cursor", &brought.cursor);
-        brought.device = field("device", &brought.device);
+        brought_with(&request, brought);
         match self.edge.auth.authenticate(&credentials).await {
             Ok(admitted) => Ok((admitted, request)),
             Err(error) => Err(self.refuse(&error)),
@@ -139,22 +186,17 @@ impl Connection {
 
     fn announce(&mut self, opened: Opened, reference: Option<&Value>) {
         let Opened { member, is_reconnect, recovered, gap, forbidden } = opened;
-        let channels = member.channels();
-        let rooms: Vec<_> = channels.iter().map(Channel::as_str).collect();
-        let client_id = &*member.client_id;
-        let who = json!({
-            "clientId": client_id,
-            "userId": &*member.identity.user,
-            "role": member.identity.role.name(),
-            "device": member.device.name,
-            "rooms": rooms,
-            "cursor": member.line.cursor(),
+        let who = who(&member);
+        let reconnected = json!({
+            "clientId": who["clientId"], "rooms": who["rooms"], "recovered": recovered,
         });
-        let reconnected = json!({ "clientId": client_id, "rooms": rooms, "recovered": recovered });
         if let Some(id) = reference {
             self.queue(websocket::answer(id, &who));
         }
-        self.send("authenticated", &who);
+        // A guest has shown nothing: its greeting said who it is, and its application goes by this frame.
+        if !member.identity.is_anonymous() {
+            self.send("authenticated", &who);
+        }
         if is_reconnect {
             self.send("reconnected", &reconnected);
         }
@@ -170,4 +212,30 @@ impl Connection {
             self.tell_gap(&forbidden, GapReason::Forbidden);
         }
     }
+}
+
+/// Who a client is and where it stands, in the words of `authenticated`.
+pub(super) fn who(member: &Member) -> Value {
+    let channels = member.channels();
+    let rooms: Vec<_> = channels.iter().map(Channel::as_str).collect();
+    json!({
+        "clientId": &*member.client_id,
+        "userId": &*member.identity.user,
+        "role": member.identity.role.name(),
+        "device": member.device.name,
+        "rooms": rooms,
+        "cursor": member.line.cursor(),
+    })
+}
+
+/// What the client says in band wins over what its address said.
+fn brought_with(request: &Request, brought: &mut Brought) {
+    let field = |name, before: &mut Option<String>| {
+        if let Some(value) = request.field(name) {
+            *before = Some(value.to_owned());
+        }
+    };
+    field("clientId", &mut brought.client_id);
+    field("cursor", &mut brought.cursor);
+    field("device", &mut brought.device);
 }

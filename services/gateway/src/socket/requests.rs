@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::connection::Connection;
 use super::ending::Ending;
+use super::opening::who;
 use crate::commands::Answer;
 use crate::commands::desk::{Answered, Asked, Then, To};
 use crate::edge::{FORBIDDEN, Refused};
@@ -63,6 +64,9 @@ impl Connection {
             "ping" => {
                 self.pong(&request);
                 return Ok(None);
+            }
+            "auth" if self.guest.is_some() => {
+                return Ok(Box::pin(self.introduce(&request)).await?.err().map(Answer::from));
             }
             "auth" | "token:refresh" => self.refresh(&request).await?,
             "join" | "subscribe" => self.join(&request).await?,
@@ -172,6 +176,11 @@ impl Connection {
             Err(refused) => return Ok(Err(refused)),
         };
         let expires_at = member.identity.expires_at;
+        // The answer goes to whoever gave an id; an application that did not waits for this frame.
+        let who = (request.kind == "auth" && request.reference.is_none()).then(|| who(member));
+        if let Some(who) = who {
+            self.send("authenticated", &who);
+        }
         if !lost.is_empty() {
             self.tell_gap(&lost, GapReason::Forbidden);
         }

@@ -124,6 +124,20 @@ async function authentication() {
   service.disconnect();
   proved("auth", "connection_established", "error");
 
+  // Where the application lets guests in, one is a guest until somebody signs in, by the same session.
+  const guest = new WebSocketService();
+  guest.connect(undefined, { headers: { Origin: settings.lobby } });
+  await guest.inbox.take("connection_established");
+  guest.joinRoom("dashboard:overview");
+  await guest.inbox.take("room_joined");
+  assert(!guest.authenticated, "a guest is nobody");
+  guest.send("auth", { token });
+  const { payload: signedIn } = await guest.inbox.take("authenticated");
+  assert(guest.authenticated && signedIn.userId === settings.users.agent);
+  assert(signedIn.rooms.includes("dashboard:overview") && signedIn.rooms.includes(`user:${settings.users.agent}`));
+  guest.disconnect();
+  proved("guest");
+
   const stranger = new WebSocketService();
   stranger.connect("YOUR_TOKEN");
   assert.match((await stranger.inbox.take("error")).payload.message, /Invalid authentication token/);
