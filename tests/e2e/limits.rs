@@ -122,3 +122,111 @@ async fn a_frame_of_an_unknown_type_without_the_right_to_publish_is_an_error() {
     })
     .await;
 }
+
+/// Writes the same frame as fast as the gateway takes it; for ever, if it takes it for ever.
+async fn flood(to: &mut (impl AsyncWrite + Unpin), frame: &[u8]) {
+    let frames = frame.repeat(64 * 1024 / frame.len());
+    while to.write_all(&frames).await.is_ok() {}
+    std::future::pending().await
+}
+
+/// Reads until these bytes have come.
+async fn until(from: &mut (impl AsyncRead + Unpin), wanted: &[u8]) {
+    let (mut read, mut chunk) = (Vec::new(), [0; 4096]);
+    while !read.windows(wanted.len()).any(|window| window == wanted) {
+        let count = from.read(&mut chunk).await.unwrap();
+        assert!(count > 0, "closed without {wanted:?}");
+        read.extend_from_slice(&chunk[..count]);
+    }
+}
+
+/// A text or control frame as a client sends it, masked with nothing.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&[first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0], payload].concat()
+}
+
+#[tokio::test]
+async fn a_revocation_ends_a_client_that_floods_the_gateway_within_a_second() {
+    journey(90, async {
+        // Nobody is too much here: what ends the client is the revocation.
+        let options = Options::default().set(Service::Gateway, "MESSAGES_PER_SECOND", "100000000");
+        let platform = TestPlatform::start_with(options).await;
+        for (path, frame, sign_of_end) in [
+            ("/ws", masked(0x8a, b""), 4101_u16.to_be_bytes().to_vec()),
+            (
+                "/socket.io/?EIO=4&transport=websocket",
+                masked(0x81, b"430[]"),
+                vec![0x88, 2, 3, 0xe8],
+            ),
+        ] {
+            let claims = claims(TENANT, "ann", "agent");
+            let bearer = format!("Bearer {}", sign(&claims));
+            let headers = [("Authorization", &*bearer)];
+            let mut socket = handshake_with(platform.gateway(), path, &headers).await.unwrap();
+            let (mut from, mut to) = tokio::io::split(socket.get_mut());
+            if path != "/ws" {
+                to.write_all(&masked(0x81, b"40")).await.unwrap();
+            }
+            until(&mut from, b"rooms").await;
+            let admin = token(TENANT, "1", "admin");
+            let revoked = async {
+                let request = Request::post("/v1/revocations").bearer(&admin);
+                let answer =
+                    request.json(&json!({ "jti": claims["jti"] })).send(platform.gateway());
+                assert!((200..300).contains(&answer.await.unwrap().status));
+                Instant::now()
+            };
+            let ended = async {
+                until(&mut from, &sign_of_end).await;
+                Instant::now()
+            };
+            let both = async { tokio::join!(revoked, ended) };
+            let (revoked, ended) = tokio::select! {
+                () = flood(&mut to, &frame) => unreachable!(),
+                both = both => both,
+            };
+            let took = ended.saturating_duration_since(revoked);
+            assert!(took < Duration::from_secs(1), "{path}: {took:?}");
+        }
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_flood_of_frames_that_say_nothing_ends_its_client() {
+    journey(60, async {
+        let platform = TestPlatform::start().await;
+        let token = token(TENANT, "ann", "agent");
+        let path = format!("/ws?token={token}");
+        for frame in [masked(0x8a, b""), masked(0x89, b"?")] {
+            let mut socket = handshake_with(platform.gateway(), &path, &[]).await.unwrap();
+            let (mut from, mut to) = tokio::io::split(socket.get_mut());
+            let told = until(&mut from, &4103_u16.to_be_bytes());
+            tokio::select! {
+                () = flood(&mut to, &frame) => unreachable!(),
+                () = told => {}
+            }
+        }
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_of_a_foreign_origin_is_refused_in_the_words_of_engine_io() {
+    journey(60, async {
+        let platform = TestPlatform::start().await;
+        for path in ["/socket.io/?EIO=4&transport=polling", "/socket.io?EIO=4&transport=polling"] {
+            let request = Request::get(path).header("Origin", "https://elsewhere.example");
+            let answer = request.send(platform.gateway()).await.unwrap();
+            assert_eq!(answer.status, 403, "{}", answer.text());
+            assert_eq!(answer.json(), json!({ "code": 4, "message": "Forbidden" }));
+        }
+        let request = Request::get("/sse").header("Origin", "https://elsewhere.example");
+        let answer = request.send(platform.gateway()).await.unwrap();
+        assert_eq!(answer.json()["code"], "origin_not_allowed");
+        platform.finish().await;
+    })
+    .await;
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 use runtime::auth::Authenticator;
 use runtime::catalogue::LiveCatalogue;
@@ -162,6 +163,7 @@ async fn accept(
         door.cancel();
     };
     let app = with_edge(routes(edge.clone()), Some(edge.auth.origins()));
+    let app = app.wrapped(|app| app.layer(from_fn(socketio::forbid_in_its_words)));
     let serving = http::serve(public, app, config.http, closed);
     let (served, ()) = tokio::join!(serving, goodbye);
     Ok(served?)

@@ -23,6 +23,7 @@ mod requests;
 mod sessions;
 
 pub use closing::Closing;
+pub(crate) use http::forbid_in_its_words;
 pub use namespaces::{Handler, Namespaces};
 pub use outbox::Outbox;
 pub(crate) use platform::routes_of as platform;

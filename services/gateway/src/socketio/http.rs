@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use runtime::auth::Credentials;
@@ -179,6 +180,18 @@ fn packets(payload: Bytes) -> Response {
 }
 
 fn refuse(refusal: Refusal) -> Response {
+    let status = match refusal {
+        Refusal::Forbidden => StatusCode::FORBIDDEN,
+        _ => StatusCode::BAD_REQUEST,
+    };
     let kind = (header::CONTENT_TYPE, "application/json");
-    (StatusCode::BAD_REQUEST, [kind, NO_STORE], refusal.body()).into_response()
+    (status, [kind, NO_STORE], refusal.body()).into_response()
+}
+
+/// A page that the edge does not let in is refused in the words of Engine.IO at its path, which stock clients read.
+pub(crate) async fn forbid_in_its_words(request: Request, next: Next) -> Response {
+    let is_here = request.uri().path().trim_end_matches('/') == super::platform::PATH;
+    let response = next.run(request).await;
+    let is_forbidden = response.status() == StatusCode::FORBIDDEN;
+    if is_here && is_forbidden { refuse(Refusal::Forbidden) } else { response }
 }

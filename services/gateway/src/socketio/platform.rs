@@ -20,7 +20,7 @@ use crate::throttle::{Throttle, Verdict};
 use crate::wires::socketio::{self, Event, MAIN};
 
 /// Where stock clients look for a server.
-const PATH: &str = "/socket.io";
+pub(super) const PATH: &str = "/socket.io";
 /// How often a connection without events is told where it stands; far more often than retention ends.
 const POSITION_EVERY: Duration = Duration::from_secs(300);
 /// What is due is collected at most this often in a row before the connection looks at its socket again.

@@ -116,6 +116,7 @@ pub(crate) enum Refusal {
     UnknownSession,
     BadHandshakeMethod,
     BadRequest,
+    Forbidden,
     UnsupportedProtocol,
 }
 
@@ -126,6 +127,7 @@ impl Refusal {
             Self::UnknownSession => 1,
             Self::BadHandshakeMethod => 2,
             Self::BadRequest => 3,
+            Self::Forbidden => 4,
             Self::UnsupportedProtocol => 5,
         }
     }
@@ -136,6 +138,7 @@ impl Refusal {
             Self::UnknownSession => "Session ID unknown",
             Self::BadHandshakeMethod => "Bad handshake method",
             Self::BadRequest => "Bad request",
+            Self::Forbidden => "Forbidden",
             Self::UnsupportedProtocol => "Unsupported protocol version",
         }
     }

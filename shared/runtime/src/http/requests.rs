@@ -73,6 +73,13 @@ impl Edge {
         self
     }
 
+    /// Puts more around everything, the check of origins included.
+    #[must_use]
+    pub fn wrapped(mut self, wrap: impl FnOnce(Router) -> Router) -> Self {
+        self.routes = wrap(self.routes);
+        self
+    }
+
     pub async fn answer(&self, mut request: Request) -> Response {
         if self.is_bare {
             return self.routed(request).await;
