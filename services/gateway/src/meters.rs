@@ -2,6 +2,7 @@
 
 use runtime::metrics::Metrics;
 use runtime::metrics::metrics::counter::Counter;
+use runtime::metrics::metrics::family::Family;
 use runtime::metrics::metrics::gauge::Gauge;
 
 #[derive(Clone)]
@@ -9,6 +10,8 @@ pub(crate) struct Meters {
     pub websockets: Gauge,
     pub event_streams: Gauge,
     pub socketio: Gauge,
+    /// By the reason in Socket.IO's words.
+    pub disconnects: Family<[(&'static str, &'static str); 1], Counter>,
     pub frames: Counter,
     pub writes: Counter,
     pub gaps: Counter,
@@ -23,6 +26,10 @@ impl Meters {
             websockets: metrics.gauge("gateway_websockets", "Open WebSockets."),
             event_streams: metrics.gauge("gateway_event_streams", "Open SSE responses."),
             socketio: metrics.gauge("gateway_socketio", "Open Socket.IO connections."),
+            disconnects: metrics.counters(
+                "gateway_socketio_disconnects",
+                "Socket.IO clients that have left the namespace, by reason.",
+            ),
             frames: metrics.counter("gateway_frames", "Event frames handed to sockets."),
             writes: metrics.counter("gateway_writes", "Writes that carried event frames."),
             gaps: metrics.counter("gateway_gaps", "Gaps that clients were told of."),

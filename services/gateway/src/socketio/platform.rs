@@ -202,6 +202,10 @@ impl Platform {
         }
     }
 
+    fn count_disconnect(&self, reason: &'static str) {
+        self.edge.meters.disconnects.get_or_create(&[("reason", reason)]).inc();
+    }
+
     async fn tick(&mut self, outbox: &mut Outbox) -> Result<(), Closing> {
         if let Some(member) = &mut self.member {
             let lost = member.tick().await.map_err(|lost| closing(&lost))?;
@@ -259,6 +263,7 @@ impl Handler for Platform {
         let Some(member) = &mut self.member else {
             return self.edge.drain.cancelled().await;
         };
+            self.count_disconnect("client namespace disconnect");
         let Member { lease, line, checks, .. } = &mut **member;
         if drained && self.hold.is_none() {
             // Its wake-up also says that there is something else to look at.
@@ -317,3 +322,4 @@ impl Handler for Platform {
         }
     }
 }
+        self.count_disconnect(closing.reason());
