@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::Instant;
 
 use crate::checker::{History, Start};
 use crate::clients::http::Request;
-use crate::clients::token::{service, token};
-use crate::clients::websocket::End;
+use crate::clients::token::{claims, service, sign, token};
+use crate::clients::websocket::{End, handshake_with};
 use crate::harness::cast::{agent, journey};
-use crate::harness::{TENANT, TestPlatform};
+use crate::harness::{Options, Service, TENANT, TestPlatform};
 
 #[tokio::test]
 async fn a_message_that_is_too_long_is_refused() {

@@ -45,6 +45,8 @@ pub struct Options {
     pub max_payload: usize,
     /// Sessions of one address that poll and have not said who they are.
     pub waiting_per_address: usize,
+    /// Packets and frames a second that carry no message: pongs, pings, noops. A client needs one in a heartbeat.
+    pub controls_per_second: u32,
 }
 
 impl Default for Options {
@@ -56,6 +58,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(45),
             max_payload: 1_000_000,
             waiting_per_address: 16_384,
+            controls_per_second: 10,
         }
     }
 }

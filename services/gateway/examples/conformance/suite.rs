@@ -96,6 +96,10 @@ impl Handler for Suite {
         Ok(())
     }
 
+    fn acked(&mut self, _namespace: &str) -> Result<(), Closing> {
+        Ok(())
+    }
+
     async fn disconnect(&mut self, _namespace: &str) {}
 
     async fn wait(&mut self, _drained: bool) {

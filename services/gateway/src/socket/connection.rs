@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::Channel;
 use domain::cursor::Cursor;
+use futures_util::FutureExt as _;
 use runtime::auth::Credentials;
 use runtime::clock;
 use runtime::http::Peer;
@@ -20,7 +21,7 @@ use crate::edge::Edge;
 use crate::line::{GapReason, Step};
 use crate::member::{Brought, Member};
 use crate::queries;
-use crate::throttle::Throttle;
+use crate::throttle::{Throttle, Verdict};
 use crate::voice;
 use crate::wires::websocket;
 use crate::wires::websocket_frame::{Limits, Message, Opcode, close_frame, frame};
@@ -37,9 +38,9 @@ pub(super) struct Connection {
     pub(super) credentials: Credentials,
     /// Present once the client has said who it is.
     pub(super) member: Option<Box<Member>>,
-    pub(super) throttle: Throttle,
     /// What a client brought that was let in without a credential and may still say who it is.
     pub(super) guest: Option<Box<Brought>>,
+    pub(super) throttle: Throttle,
     /// When the client was last heard of.
     heard: Instant,
     /// When the socket last took something, or had nothing to take.
@@ -68,8 +69,8 @@ impl Connection {
             peer,
             credentials,
             member: None,
-            throttle,
             guest: None,
+            throttle,
             heard: now,
             took: now,
             timer_is_stale: true,
@@ -115,13 +116,22 @@ impl Connection {
                 Ok(Happened::Wrote) => self.took = Instant::now(),
                 Ok(Happened::Read) => {
                     self.process_messages().await?;
+                    // What its request took is none of its silence.
+                    self.heard = Instant::now();
+                    self.look_up().await?;
                 }
                 Ok(Happened::Closed) | Err(_) => return Err(Ending::gone()),
             },
             () = line.ready(), if is_drained => self.wake().await?,
-                    // What its request took is none of its silence.
-                    self.heard = Instant::now();
-                    self.look_up().await?;
+        }
+        Ok(())
+    }
+
+    /// The socket of a client that never stops talking is always ready; the line gets its turn between reads.
+    async fn look_up(&mut self) -> Result<(), Ending> {
+        let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
+        if self.socket.is_drained() && member.line.ready().now_or_never().is_some() {
+            self.wake().await?;
         }
         Ok(())
     }
@@ -220,7 +230,15 @@ impl Connection {
         match message {
             Message::Text(text) => return self.request(&text).await,
             Message::Close(code) => return Err(Ending::by_client(code)),
-            Message::Ping(payload) => self.queue(frame(Opcode::Pong, &[&payload])),
+            // Frames that carry no message count as well, or a flood of them would cost its sender nothing.
+            Message::Ping(payload) => match self.throttle.take() {
+                Verdict::Accept => self.queue(frame(Opcode::Pong, &[&payload])),
+                Verdict::Refuse => {}
+                Verdict::End => return Err(Ending::rate_limited()),
+            },
+            Message::Pong(_) if self.throttle.take() == Verdict::End => {
+                return Err(Ending::rate_limited());
+            }
             Message::Pong(payload) => {
                 let answered = self.pinged.take_if(|(ping, _)| payload == ping.to_be_bytes()[..]);
                 if let (Some(member), Some((_, cursor))) = (&mut self.member, answered) {

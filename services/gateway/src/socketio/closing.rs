@@ -10,6 +10,8 @@ pub enum Closing {
     ParseError,
     ServerShuttingDown,
     ForcedServerClose,
+    /// It went on sending although it was refused many times.
+    RateLimited,
 }
 
 impl Closing {
@@ -27,6 +29,7 @@ impl Closing {
             Self::ParseError => "parse error",
             Self::ServerShuttingDown => "server shutting down",
             Self::ForcedServerClose => "forced server close",
+            Self::RateLimited => "rate limited",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::debug;
@@ -15,6 +16,7 @@ use super::probe::Probe;
 use super::sessions::{Command, Place};
 use super::{Application, Closing, Options, Outbox};
 use crate::socket::io::{Happened, Socket};
+use crate::throttle::{Throttle, Verdict};
 use crate::wires::engineio::{CLOSE, Message, Packet};
 use crate::wires::websocket_frame::{self, Limits, Opcode, close_frame, frame};
 
@@ -32,6 +34,8 @@ pub(super) struct Engine<A> {
     place: Option<Place>,
     probe: Option<Box<Probe>>,
     heart: Heart,
+    /// Counts what carries no message; the application counts the messages.
+    controls: Throttle,
 }
 
 enum Carrier {
@@ -85,8 +89,17 @@ impl<A: Application> Engine<A> {
     fn new(application: A, options: Options, carrier: Carrier, place: Option<Place>) -> Box<Self> {
         // The first ping comes one interval after the handshake.
         let heart = Heart::Rest(Instant::now() + options.ping_interval);
-        let outbox = Outbox::default();
-        Box::new(Self { application, options, carrier, outbox, place, probe: None, heart })
+        let (outbox, controls) = (Outbox::default(), Throttle::new(options.controls_per_second));
+        Box::new(Self {
+            application,
+            options,
+            carrier,
+            outbox,
+            place,
+            probe: None,
+            heart,
+            controls,
+        })
     }
 
     pub(super) async fn run(mut self: Box<Self>) {
@@ -128,22 +141,35 @@ impl<A: Application> Engine<A> {
         let Self { application, carrier, place, probe, .. } = self;
         tokio::select! {
             biased;
+            // A client that never stops talking puts nothing off that is due by the clock.
+            () = timer.as_mut() => Turn::Timer,
             happened = carrier.drive() => Turn::Carrier(happened),
             Some(command) = next_command(place) => Turn::Command(command),
             happened = Probe::drive(probe) => Turn::Probe(happened),
             () = application.wait(drained) => Turn::Application,
-            () = timer.as_mut() => Turn::Timer,
         }
     }
 
     async fn happened(&mut self, turn: Turn) -> Result<(), Closing> {
         match turn {
-            Turn::Carrier(Ok(Happened::Read)) => self.read_messages().await,
+            Turn::Carrier(Ok(Happened::Read)) => {
+                self.read_messages().await?;
+                self.look_up().await
+            }
             Turn::Carrier(Ok(Happened::Wrote)) | Turn::Application | Turn::Timer => Ok(()),
             Turn::Carrier(Ok(Happened::Closed)) => Err(Closing::TransportClose),
             Turn::Carrier(Err(_)) => Err(Closing::TransportError),
             Turn::Command(command) => self.command(command).await,
             Turn::Probe(happened) => self.probed(&happened).await,
+        }
+    }
+
+    /// The socket of a client that never stops talking is always ready; the application gets its turn between reads.
+    async fn look_up(&mut self) -> Result<(), Closing> {
+        let drained = self.is_drained();
+        match self.application.wait(drained).now_or_never() {
+            Some(()) => self.act().await,
+            None => Ok(()),
         }
     }
 
@@ -162,6 +188,10 @@ impl<A: Application> Engine<A> {
             Heart::Rest(_) | Heart::Pong(_) => {}
         }
         if self.heart.has_stopped() {
+            // The pong may have come while this process was held up.
+            self.read_what_is_there().await?;
+        }
+        if self.heart.has_stopped() {
             return Err(Closing::PingTimeout);
         }
         if self.probe.as_ref().is_some_and(|probe| probe.deadline <= now) {
@@ -171,6 +201,14 @@ impl<A: Application> Engine<A> {
             Box::pin(self.act()).await?;
         }
         Ok(())
+    }
+
+    async fn read_what_is_there(&mut self) -> Result<(), Closing> {
+        let Carrier::WebSocket(socket) = &mut self.carrier else { return Ok(()) };
+        match socket.drive().now_or_never() {
+            Some(Ok(Happened::Read)) => self.read_messages().await,
+            _ => Ok(()),
+        }
     }
 
     fn deadline(&self) -> Instant {
@@ -194,9 +232,10 @@ impl<A: Application> Engine<A> {
                     self.packet(Packet::Message(Message::Binary(bytes))).await?;
                 }
                 Ok(Some(websocket_frame::Message::Ping(payload))) => {
+                    count(&mut self.controls)?;
                     socket.send(frame(Opcode::Pong, &[&payload]));
                 }
-                Ok(Some(websocket_frame::Message::Pong(_))) => {}
+                Ok(Some(websocket_frame::Message::Pong(_))) => count(&mut self.controls)?,
                 Ok(Some(websocket_frame::Message::Close(_))) => {
                     return Err(Closing::TransportClose);
                 }
@@ -208,6 +247,9 @@ impl<A: Application> Engine<A> {
     }
 
     async fn packet(&mut self, packet: Packet) -> Result<(), Closing> {
+        if !matches!(packet, Packet::Message(_)) {
+            count(&mut self.controls)?;
+        }
         match packet {
             Packet::Message(message) => self.application.receive(message, &mut self.outbox).await,
             Packet::Pong => {
@@ -295,6 +337,11 @@ impl Carrier {
             }
         }
     }
+}
+
+/// Counts what carries no message; too much of it ends the session.
+fn count(controls: &mut Throttle) -> Result<(), Closing> {
+    if controls.take() == Verdict::End { Err(Closing::RateLimited) } else { Ok(()) }
 }
 
 async fn next_command(place: &mut Option<Place>) -> Option<Command> {

@@ -24,6 +24,9 @@ pub trait Handler: Send + 'static {
         outbox: &mut Outbox,
     ) -> impl Future<Output = Result<(), Closing>> + Send;
 
+    /// A client has answered an event that it thinks had an id.
+    fn acked(&mut self, namespace: &str) -> Result<(), Closing>;
+
     /// The client has left a namespace.
     fn disconnect(&mut self, namespace: &str) -> impl Future<Output = ()> + Send;
 
@@ -81,8 +84,7 @@ impl<H: Handler> Namespaces<H> {
                 self.handler.disconnect(&namespace).await;
                 Ok(())
             }
-            // The server asks for no acknowledgements; one that comes is stale.
-            Body::Ack if is_connected => Ok(()),
+            Body::Ack if is_connected => self.handler.acked(&namespace),
             Body::Connect(_) | Body::Event(_) | Body::Disconnect | Body::Ack => {
                 Err(Closing::ParseError)
             }
@@ -90,12 +92,12 @@ impl<H: Handler> Namespaces<H> {
     }
 }
 
-impl<H: Handler> Application for Namespaces<H> {
-    async fn receive(&mut self, message: Message, outbox: &mut Outbox) -> Result<(), Closing> {
 fn is_in(connected: &[String], namespace: &str) -> bool {
     connected.iter().any(|name| name == namespace)
 }
 
+impl<H: Handler> Application for Namespaces<H> {
+    async fn receive(&mut self, message: Message, outbox: &mut Outbox) -> Result<(), Closing> {
         let packet = match message {
             Message::Text(text) => self.decoder.text(&text, |name| is_in(&self.connected, name)),
             Message::Binary(bytes) => self.decoder.binary(bytes),

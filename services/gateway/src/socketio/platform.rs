@@ -233,7 +233,7 @@ impl Handler for Platform {
         outbox: &mut Outbox,
     ) -> Result<bool, Closing> {
         if self.throttle.take() != Verdict::Accept {
-            return Err(Closing::ForcedServerClose);
+            return Err(Closing::RateLimited);
         }
         if namespace != MAIN {
             outbox.refuse(namespace, "Invalid namespace", None);
@@ -252,9 +252,18 @@ impl Handler for Platform {
         self.request(event, outbox).await
     }
 
+    /// The platform asks for no acknowledgements: one that comes is stale, and counts as a message.
+    fn acked(&mut self, _namespace: &str) -> Result<(), Closing> {
+        match self.throttle.take() {
+            Verdict::Accept | Verdict::Refuse => Ok(()),
+            Verdict::End => Err(Closing::RateLimited),
+        }
+    }
+
     async fn disconnect(&mut self, _namespace: &str) {
         self.hold = None;
         if let Some(mut member) = self.member.take() {
+            self.count_disconnect("client namespace disconnect");
             member.goodbye().await;
         }
     }
@@ -263,7 +272,6 @@ impl Handler for Platform {
         let Some(member) = &mut self.member else {
             return self.edge.drain.cancelled().await;
         };
-            self.count_disconnect("client namespace disconnect");
         let Member { lease, line, checks, .. } = &mut **member;
         if drained && self.hold.is_none() {
             // Its wake-up also says that there is something else to look at.
@@ -316,10 +324,10 @@ impl Handler for Platform {
     async fn closed(&mut self, closing: Closing) {
         self.edge.meters.socketio.dec();
         let Some(mut member) = self.member.take() else { return };
+        self.count_disconnect(closing.reason());
         if closing != Closing::ForcedServerClose {
             // The client can still resume from its own cursor when this is lost.
             let _lost = member.store_received().await;
         }
     }
 }
-        self.count_disconnect(closing.reason());

@@ -121,7 +121,7 @@ impl Platform {
         match self.throttle.take() {
             Verdict::Accept => {}
             Verdict::Refuse => return Ok(Some(RATE_LIMITED.into())),
-            Verdict::End => return Err(Closing::ForcedServerClose),
+            Verdict::End => return Err(Closing::RateLimited),
         }
         // Authority is looked at with each request, not only when it was given.
         if let Some(member) = &mut self.member {

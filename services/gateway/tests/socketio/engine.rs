@@ -103,3 +103,23 @@ async fn what_is_no_packet_ends_the_session() {
     socket.send(&"4".repeat(10_001)).await;
     socket.is_closed().await;
 }
+
+#[tokio::test]
+async fn a_flood_of_packets_that_say_nothing_ends_the_session() {
+    let server = Server::start().await;
+    for text in ["3", "6"] {
+        let mut socket = Socket::open(server.address, "/engine.io", None).await;
+        for _ in 0..100 {
+            socket.send(text).await;
+        }
+        socket.send("4a burst is no flood").await;
+        while socket.text().await != "4a burst is no flood" {}
+        for _ in 0..400 {
+            socket.send(text).await;
+        }
+        socket.is_closed().await;
+    }
+    let polling = Polling::open(server.address, "/engine.io").await;
+    assert_eq!(polling.post(&["6"; 1_000].join("\u{1e}")).await.status, 400);
+    polling.is_over().await;
+}

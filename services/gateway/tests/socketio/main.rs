@@ -43,6 +43,7 @@ impl Server {
             connect_timeout: Duration::from_millis(600),
             max_payload: 10_000,
             waiting_per_address: 32,
+            controls_per_second: 50,
         };
         let connections = Connections::new();
         let engine = routes("/engine.io", options, Echoes, connections.clone());
