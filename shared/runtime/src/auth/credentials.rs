@@ -20,7 +20,7 @@ pub struct Credentials {
 impl Credentials {
     pub fn of(headers: &HeaderMap, query: Option<&str>) -> Self {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let authorization = headers.get(AUTHORIZATION).cloned();
+        let authorization = headers.get(AUTHORIZATION);
         let token = text(AUTHORIZATION)
             .and_then(bearer)
             .or_else(|| headers.get("x-auth-token")?.to_str().ok())
@@ -32,8 +32,8 @@ impl Credentials {
         Self {
             token: token.map(Secret::new),
             origin: text(ORIGIN).map(str::to_owned),
-            authorization: authorization.map(sensitive),
-            cookie: headers.get(COOKIE).cloned().map(sensitive),
+            authorization: authorization.and_then(sensitive),
+            cookie: headers.get(COOKIE).and_then(sensitive),
             cross_site: matches!(site, Some(b"cross-site" | b"same-site")),
         }
     }
@@ -79,9 +79,11 @@ fn query_token(query: &str) -> Option<String> {
     Some(token.into_owned())
 }
 
-fn sensitive(mut value: HeaderValue) -> HeaderValue {
-    value.set_sensitive(true);
-    value
+/// A copy of its own: a connection may keep it for days, and a slice would keep the whole head of the request.
+fn sensitive(value: &HeaderValue) -> Option<HeaderValue> {
+    let mut copy = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+    copy.set_sensitive(true);
+    Some(copy)
 }
 
 #[cfg(test)]
