@@ -14,6 +14,7 @@ mod process;
 mod publisher;
 mod report;
 mod socket;
+mod socketio;
 mod storm;
 mod webhooks;
 

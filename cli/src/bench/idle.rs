@@ -1,5 +1,6 @@
 //! Memory of connections that do nothing: resident bytes of the gateway per connection, bare and with channels.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use domain::Role;
@@ -8,6 +9,7 @@ use crate::bench::platform::Platform;
 use crate::bench::process::resident_bytes;
 use crate::bench::report::{Goal, Report};
 use crate::bench::socket::Socket;
+use crate::bench::socketio::SocketIo;
 use crate::bench::{float, told};
 use crate::failure::Failure;
 
@@ -25,23 +27,57 @@ pub(crate) struct Options {
     /// Channels that each joins in the second part
     #[arg(long, default_value_t = 5)]
     channels: usize,
+    /// What they speak
+    #[arg(long, value_enum, default_value_t = Wire::Websocket)]
+    wire: Wire,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Wire {
+    Websocket,
+    Socketio,
+}
+
+/// A connection of either wire.
+enum Client {
+    WebSocket(Socket),
+    SocketIo(SocketIo),
+}
+
+impl Client {
+    async fn open(wire: Wire, gateway: SocketAddr, token: &str) -> std::io::Result<Self> {
+        if wire == Wire::Socketio {
+            return Ok(Self::SocketIo(SocketIo::open(gateway, token, BUFFER).await?));
+        }
+        let mut socket = Socket::open(gateway, &format!("/ws?token={token}"), BUFFER).await?;
+        // Its first message says that the server is done with it.
+        socket.read(|_| {}).await?;
+        Ok(Self::WebSocket(socket))
+    }
+
+    async fn join(&mut self, channel: &str) -> std::io::Result<()> {
+        match self {
+            Self::WebSocket(socket) => socket.join(channel, None).await,
+            Self::SocketIo(client) => client.join(channel).await,
+        }
+    }
 }
 
 pub(crate) async fn run(options: Options) -> Result<Report, Failure> {
     let platform = Platform::start().await?;
     let pid = platform.pid("gateway").unwrap_or_default();
-    let path = format!("/ws?token={}", platform.token(Role::Agent)?);
+    let token = platform.token(Role::Agent)?;
     let mut sockets = Vec::with_capacity(options.clients + WARM_UP);
-    connect(&platform, &path, WARM_UP, &mut sockets).await?;
+    connect(&platform, options.wire, &token, WARM_UP, &mut sockets).await?;
     tokio::time::sleep(SETTLE).await;
     let empty = resident_bytes(pid);
-    connect(&platform, &path, options.clients, &mut sockets).await?;
+    connect(&platform, options.wire, &token, options.clients, &mut sockets).await?;
     tokio::time::sleep(SETTLE).await;
     let bare = (resident_bytes(pid) - empty) / float(options.clients);
     for (number, socket) in sockets.iter_mut().skip(WARM_UP).enumerate() {
         for channel in 0..options.channels {
             let room = format!("campaign:idle-{}", (number + channel * 37) % 1_000);
-            socket.join(&room, None).await.map_err(told)?;
+            socket.join(&room).await.map_err(told)?;
         }
     }
     tokio::time::sleep(SETTLE).await;
@@ -60,15 +96,13 @@ pub(crate) async fn run(options: Options) -> Result<Report, Failure> {
 
 async fn connect(
     platform: &Platform,
-    path: &str,
+    wire: Wire,
+    token: &str,
     count: usize,
-    sockets: &mut Vec<Socket>,
+    sockets: &mut Vec<Client>,
 ) -> Result<(), Failure> {
     for _ in 0..count {
-        let mut socket = Socket::open(platform.gateway, path, BUFFER).await.map_err(told)?;
-        // Its first message says that the server is done with it.
-        socket.read(|_| {}).await.map_err(told)?;
-        sockets.push(socket);
+        sockets.push(Client::open(wire, platform.gateway, token).await.map_err(told)?);
     }
     Ok(())
 }
