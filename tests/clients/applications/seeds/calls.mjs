@@ -27,6 +27,7 @@ function useSocket() {
     inbox.put("disconnect", reason);
   });
   socket.on("connect_error", (error) => inbox.put("connect_error", error.message));
+  for (const name of ["call:transcription", "call:quality"]) socket.on(name, (data) => inbox.put(name, data));
   for (const name of ["active_calls", "call_update", "call_data"]) {
     socket.on(name, (data) => {
       context.lastMessage = data;
@@ -99,6 +100,13 @@ await journey(async () => {
   await inbox.take("call_update", (call) => call.callSid === OTHER);
   assert.equal(inbox.count("call_data"), 0, "another call's data");
   proved("subscribe_to_call", "call_data");
+
+  await publish("call:transcription", { callSid: CALL, role: "user", text: "Hello?" });
+  assert.equal((await inbox.take("call:transcription")).text, "Hello?");
+  const metrics = { jitter: { avg: 1.2, max: 4 } };
+  await publish("call:quality", { callSid: CALL, insight: "call-metrics.gateway", metrics });
+  assert.deepEqual((await inbox.take("call:quality")).metrics, metrics);
+  proved("call:transcription", "call:quality");
 
   const recording = { sid: "RE0123456789abcdef0123456789abcdef", url: "https://api.twilio.com/recordings/RE01" };
   await ask("twilio", {

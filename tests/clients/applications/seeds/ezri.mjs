@@ -88,9 +88,12 @@ async function notifications({ phone, laptop, admin }) {
   }
   assert(!admin.inbox.has("notification:new"));
   proved("notification:new");
+  await laptop.inbox.take("notification:badge", ({ unread }) => unread === 1);
   phone.socket.emit("notification:read", id);
   for (const { inbox } of [phone, laptop]) assert.equal(await inbox.take("notification:read"), id);
   proved("notification:read");
+  await laptop.inbox.take("notification:badge", ({ unread }) => unread === 0);
+  proved("notification:badge");
 }
 
 // `useEffect` of ActiveSession.tsx, and what the administrators see of it.
@@ -105,6 +108,8 @@ async function conversation({ phone, laptop, admin }) {
   assert.deepEqual([started.userId, started.conversationId], [users.user, conversationId]);
   assert(!Number.isNaN(Date.parse(started.timestamp)));
   proved("session:started");
+  await admin.inbox.take("session:active", ({ count }) => count === 1);
+  proved("session:active");
 
   socket.emit("conversation:message", { conversationId, message: "Please read chapter seven." });
   const calm = await inbox.take("ai:response");
@@ -114,6 +119,11 @@ async function conversation({ phone, laptop, admin }) {
   const update = await admin.inbox.take("session:update");
   assert.deepEqual([update.userId, update.conversationId], [users.user, conversationId]);
   proved("session:update");
+
+  // The text alone is said in the conversation that was begun last.
+  socket.emit("conversation:message", "Please read chapter seven.");
+  assert.equal((await inbox.take("ai:response")).response, said.response);
+  proved("conversation:message-text");
 
   socket.emit("voice:data", sound);
   assert.equal((await inbox.take("voice:transcription")).text, "I slept well.");
@@ -139,6 +149,11 @@ async function crisis({ phone, admin, second }, conversationId) {
   proved("safety:state_change");
 
   const { alertId } = alert;
+  second.socket.emit("crisis:acknowledge", { alertId });
+  for (const { inbox } of [admin, second]) {
+    assert.equal((await inbox.take("crisis:acknowledged")).alertId, alertId);
+  }
+  proved("crisis:acknowledged");
   admin.socket.emit("admin:assign_crisis", { alertId });
   for (const { inbox } of [admin, second]) {
     const assigned = await inbox.take("crisis:assigned");
@@ -194,8 +209,11 @@ async function streaming() {
     text = text.slice(0, piece.offset) + piece.text;
   });
   socket.emit("conversation:message", { conversationId, message: "I slept well." });
+  await inbox.take("conversation:state", ({ state }) => state === "thinking");
   const whole = await inbox.take("ai:response");
   assert.equal(text, whole.response);
+  await inbox.take("conversation:state", ({ state }) => state === "idle");
+  proved("conversation:state");
   assert(inbox.count("ai:response:delta") > 1);
   proved("ai-streaming");
 }
@@ -210,6 +228,8 @@ await journey(async () => {
     second: await connect(tokens.second),
   };
   proved("auth.token", "useWebSocket");
+  await people.admin.inbox.take("presence:update", ({ userId, status }) => userId === "admin-2" && status === "online");
+  proved("presence:update");
   const { phone, admin } = people;
   assert(phone.rooms.includes(`user:${users.user}`) && !phone.rooms.includes("admin"));
   assert(admin.rooms.includes("admin"));

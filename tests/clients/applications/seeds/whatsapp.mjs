@@ -112,6 +112,10 @@ await journey(async () => {
   const { message } = await watch(stranger).take("connect_error");
   assert.equal(message, "Invalid authentication token");
   stranger.disconnect();
+  const byHeader = io(settings.url, { extraHeaders: { Authorization: `Bearer ${settings.tokens.crm}` } });
+  await watch(byHeader).take("connect");
+  byHeader.disconnect();
+  proved("authorization-header");
   proved("connect_error");
 
   const socket = connect(settings.tokens.crm);
@@ -173,6 +177,11 @@ await journey(async () => {
   await settled(colleague);
   assert(!ofColleague.has("typing:indicator"));
   proved("typing");
+  // Whoever forgets to say that it has stopped is taken to have.
+  colleague.emit("typing:start", { contactId: contact, whatsappAccountId: account });
+  await inbox.take("typing:indicator", ({ isTyping }) => isTyping);
+  await inbox.take("typing:indicator", ({ isTyping }) => !isTyping);
+  proved("typing-timeout");
 
   // A campaign that is running; the one above is over.
   const running = { campaignId: "running", campaign: { name: "Campaign Name", totalRecipients: 1000 } };
