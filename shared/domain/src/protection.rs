@@ -18,7 +18,10 @@ mod fields;
 #[cfg(test)]
 mod tests;
 
-pub use fields::{Protection, holds_sealed, is_sealed, open_json, seal_fields, subjects_in};
+pub use fields::{
+    Protection, holds_sealed, is_sealed, locked_in, looks_sealed, open_json,
+    seal_fields, subjects_in,
+};
 
 /// What a sealed field begins with; the number is the form's version.
 const MARK: &str = "tl1.";

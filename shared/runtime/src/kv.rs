@@ -139,9 +139,10 @@ impl Bucket {
         self.write(key, value, vec![ttl_header(ttl)], Some(revision)).await
     }
 
-    pub async fn delete(&self, key: &str) -> Result<(), KvError> {
+    /// Leaves a tombstone; returns its revision.
+    pub async fn delete(&self, key: &str) -> Result<u64, KvError> {
         let headers = vec![(OPERATION, "DEL".to_owned())];
-        self.write(key, Bytes::new(), headers, None).await.map(drop)
+        self.write(key, Bytes::new(), headers, None).await
     }
 
     /// Every key that matches (`>` for all): first what there is, then `Current`, then every change.

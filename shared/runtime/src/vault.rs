@@ -1,7 +1,8 @@
 //! The keys of people's data: made when first needed, kept wrapped in a bucket, known to every service that opens or
 //! seals, and gone everywhere as soon as one is destroyed.
 //!
-//! A watch of the bucket keeps them in memory, so that opening asks nobody; about 200 bytes each.
+//! A watch of the bucket keeps them in memory, so that opening asks nobody; about 200 bytes each. The watch may be late:
+//! what the known keys do not open is asked about once more before it counts as erased.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use domain::Tenant;
 use domain::protection::{
-    DataKey, Once, Protection, Subject, WrappingKeys, open_json, seal_fields, subjects_in,
+    DataKey, Once, Protection, Subject, WrappingKeys, locked_in, open_json, seal_fields,
 };
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::ids;
-use crate::kv::{Bucket, KvError, WatchEvent};
+use crate::kv::{Bucket, Entry, KvError, WatchEvent};
 use crate::nats::Nats;
 use crate::ops::Condition;
 use crate::tasks::BoxError;
@@ -34,9 +35,17 @@ pub struct Vault {
 struct Inner {
     bucket: Bucket,
     wrapping: WrappingKeys,
-    /// `None` for a key that has been destroyed.
-    known: RwLock<HashMap<Subject, Option<DataKey>>>,
+    known: RwLock<HashMap<Subject, Known>>,
     destroyed: watch::Sender<u64>,
+}
+
+/// The newest that was heard of a person's key.
+#[derive(Clone)]
+struct Known {
+    /// Where the bucket tells it: what was told before never takes it back, whoever says it late.
+    revision: u64,
+    /// `None` for one that has been destroyed.
+    key: Option<DataKey>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +85,12 @@ impl Vault {
                 event = watch.next() => event,
             };
             match event {
-                WatchEvent::Put(entry) => self.learn(&entry.key, &entry.value),
-                WatchEvent::Gone { key, .. } => self.forget(&key),
+                WatchEvent::Put(entry) => self.learn(&entry),
+                WatchEvent::Gone { key, revision } => {
+                    if let Some(subject) = Subject::of_key_name(&key) {
+                        self.keep(&subject, Known { revision, key: None });
+                    }
+                }
                 WatchEvent::Current => current.holds(),
                 WatchEvent::Reset => self.write(HashMap::clear),
             }
@@ -86,14 +99,14 @@ impl Vault {
 
     /// A person's key as far as it is known here, without asking anybody.
     pub fn known(&self, subject: &Subject) -> Option<DataKey> {
-        self.read(|known| known.get(subject).cloned().flatten())
+        self.heard(subject).and_then(|known| known.key)
     }
 
-    /// Asks for the keys of what is sealed in this JSON where they are not known, so that [`Vault::open`] can open
-    /// it: an event may come before the watch tells of its key.
+    /// Asks for the keys of what is sealed in this JSON where the known ones do not open it, so that [`Vault::open`]
+    /// can: an event may come before the watch tells of its key, also of a new one after an erasure.
     pub async fn prepare(&self, tenant: &Tenant, json: &[u8]) -> Result<(), VaultError> {
-        for subject in subjects_in(json, tenant) {
-            self.key(&subject).await?;
+        for subject in locked_in(json, tenant, |subject| self.known(subject)) {
+            self.ask(&subject).await?;
         }
         Ok(())
     }
@@ -123,14 +136,25 @@ impl Vault {
 
     /// A person's key; `None` when it has been destroyed, or never was.
     pub async fn key(&self, subject: &Subject) -> Result<Option<DataKey>, VaultError> {
-        if let Some(known) = self.read(|known| known.get(subject).cloned()) {
-            return Ok(known);
+        match self.known(subject) {
+            Some(key) => Ok(Some(key)),
+            None => self.ask(subject).await,
         }
-        let name = subject.key_name();
-        let Some(entry) = self.inner.bucket.get_from_leader(&name).await? else { return Ok(None) };
-        let key = self.unwrap(subject, &entry.value)?;
-        self.write(|known| known.insert(subject.clone(), Some(key.clone())));
-        Ok(Some(key))
+    }
+
+    /// What the bucket's leader says of a person's key.
+    async fn ask(&self, subject: &Subject) -> Result<Option<DataKey>, VaultError> {
+        let before = self.heard(subject);
+        let Some(entry) = self.inner.bucket.get_from_leader(&subject.key_name()).await? else {
+            // Unless a new one was heard of meanwhile, which has a higher revision.
+            if let Some(Known { revision, .. }) = before {
+                self.keep(subject, Known { revision, key: None });
+            }
+            return Ok(self.known(subject));
+        };
+        let key = Some(self.unwrap(subject, &entry.value)?);
+        self.keep(subject, Known { revision: entry.revision, key });
+        Ok(self.known(subject))
     }
 
     /// A person's key to seal with; made when there is none, also after an earlier one was destroyed.
@@ -141,14 +165,13 @@ impl Vault {
         let key = DataKey::new(ids::random_bytes());
         let wrapped = self.inner.wrapping.wrap(subject, &key, once());
         match self.inner.bucket.create(&subject.key_name(), wrapped.into()).await {
-            Ok(_) => {
-                self.write(|known| known.insert(subject.clone(), Some(key.clone())));
+            Ok(revision) => {
+                self.keep(subject, Known { revision, key: Some(key.clone()) });
                 Ok(key)
             }
             // Somebody else has just made it.
             Err(KvError::Conflict) => {
-                self.write(|known| known.remove(subject));
-                self.key(subject).await?.ok_or(VaultError::Bucket(KvError::Conflict))
+                self.ask(subject).await?.ok_or(VaultError::Bucket(KvError::Conflict))
             }
             Err(error) => Err(error.into()),
         }
@@ -160,8 +183,8 @@ impl Vault {
         if self.inner.bucket.get_from_leader(&name).await?.is_none() {
             return Ok(Destroyed::NothingThere);
         }
-        self.inner.bucket.delete(&name).await?;
-        self.forget(&name);
+        let revision = self.inner.bucket.delete(&name).await?;
+        self.keep(subject, Known { revision, key: None });
         Ok(Destroyed::Now)
     }
 
@@ -170,37 +193,40 @@ impl Vault {
         self.inner.destroyed.subscribe()
     }
 
-    fn learn(&self, name: &str, wrapped: &Bytes) {
-        let Some(subject) = Subject::of_key_name(name) else {
+    fn learn(&self, entry: &Entry) {
+        let Some(subject) = Subject::of_key_name(&entry.key) else {
             error!("a key of nobody is in the bucket of keys");
             return;
         };
-        match self.unwrap(&subject, wrapped) {
-            Ok(key) => {
-                self.write(|known| known.insert(subject, Some(key)));
-            }
+        match self.unwrap(&subject, &entry.value) {
+            Ok(key) => self.keep(&subject, Known { revision: entry.revision, key: Some(key) }),
             Err(error) => error!(%error, tenant = %subject.tenant, "somebody's data stays sealed"),
         }
     }
 
-    fn forget(&self, name: &str) {
-        if let Some(subject) = Subject::of_key_name(name) {
-            let had = self.write(|known| known.insert(subject, None));
-            if had.flatten().is_some() {
-                self.inner.destroyed.send_modify(|count| *count += 1);
-            }
+    /// Takes what is at least as new as what is known.
+    fn keep(&self, subject: &Subject, news: Known) {
+        let is_gone = news.key.is_none();
+        let before = self.write(|known| match known.get_mut(subject) {
+            Some(old) if old.revision > news.revision => None,
+            Some(old) => std::mem::replace(old, news).key,
+            None => known.insert(subject.clone(), news).and_then(|old| old.key),
+        });
+        if is_gone && before.is_some() {
+            self.inner.destroyed.send_modify(|count| *count += 1);
         }
+    }
+
+    fn heard(&self, subject: &Subject) -> Option<Known> {
+        let known = self.inner.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(subject).cloned()
     }
 
     fn unwrap(&self, subject: &Subject, wrapped: &[u8]) -> Result<DataKey, VaultError> {
         self.inner.wrapping.unwrap(subject, wrapped).map_err(|_| VaultError::Wrapped)
     }
 
-    fn read<T>(&self, look: impl FnOnce(&HashMap<Subject, Option<DataKey>>) -> T) -> T {
-        look(&self.inner.known.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn write<T>(&self, change: impl FnOnce(&mut HashMap<Subject, Option<DataKey>>) -> T) -> T {
+    fn write<T>(&self, change: impl FnOnce(&mut HashMap<Subject, Known>) -> T) -> T {
         change(&mut self.inner.known.write().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -61,7 +61,11 @@ fn is_clear(value: &Value) -> bool {
 }
 
 pub fn is_sealed(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.starts_with(MARK))
+    value.as_str().is_some_and(looks_sealed)
+}
+
+pub fn looks_sealed(text: &str) -> bool {
+    text.starts_with(MARK)
 }
 
 /// Seals every protected field that stands in the clear. `once` gives random bytes, other ones each time.
@@ -88,10 +92,32 @@ pub fn holds_sealed(json: &[u8]) -> bool {
 
 /// Whose the sealed texts in some JSON are.
 pub fn subjects_in<'a>(json: &'a [u8], tenant: &'a Tenant) -> impl Iterator<Item = Subject> + 'a {
-    marks(json).filter_map(move |at| {
+    sealed_in(json).filter_map(move |text| subject_of(tenant, text))
+}
+
+/// Whose of the sealed texts in some JSON these keys do not open, each person once.
+pub fn locked_in(
+    json: &[u8],
+    tenant: &Tenant,
+    key_of: impl Fn(&Subject) -> Option<DataKey>,
+) -> Vec<Subject> {
+    let mut locked = Vec::new();
+    for text in sealed_in(json) {
+        let Some(subject) = subject_of(tenant, text) else { continue };
+        let opens = key_of(&subject).is_some_and(|key| open(&key, &subject, text).is_ok());
+        if !opens && !locked.contains(&subject) {
+            locked.push(subject);
+        }
+    }
+    locked
+}
+
+/// The texts in some JSON that look sealed.
+fn sealed_in(json: &[u8]) -> impl Iterator<Item = &str> + '_ {
+    marks(json).filter_map(|at| {
         let text = &json[at + 1..];
         let end = text.iter().position(|&byte| byte == b'"')?;
-        subject_of(tenant, std::str::from_utf8(&text[..end]).ok()?)
+        std::str::from_utf8(&text[..end]).ok()
     })
 }
 

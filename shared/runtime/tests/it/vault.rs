@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use domain::protection::{Subject, WrappingKeys};
+use bytes::Bytes;
+use domain::protection::{ERASED, Subject, WrappingKeys, seal};
 use domain::{Tenant, Token};
 use runtime::ops::Readiness;
 use runtime::tasks::{BoxError, Owned, owned};
@@ -63,4 +64,37 @@ async fn a_destroyed_key_is_gone_everywhere_and_never_comes_back() {
     assert_eq!(gateway.destroy(&person("7")).await.unwrap(), Destroyed::NothingThere);
     // Somebody who comes back is sealed with another key.
     assert_ne!(gateway.key_to_seal(&person("7")).await.unwrap(), old);
+}
+
+#[tokio::test]
+async fn a_message_that_overtakes_the_news_of_its_key_is_opened() {
+    let server = TestNats::start().await;
+    let vault = async |user: &str| {
+        Vault::new(&server.nats(user).await, WrappingKeys::new(b"the platform's key", None))
+    };
+    // Neither watches the bucket, so no news ever comes in time.
+    let (gateway, ai) = (vault("gateway").await, vault("ai-proxy").await);
+    let seven = person("7");
+    let message = async || {
+        let key = gateway.key_to_seal(&seven).await.unwrap();
+        let text = seal(&key, &seven, &"help me".into(), [1; 12]);
+        Bytes::from(serde_json::json!({ "message": text }).to_string())
+    };
+    let read = async |json: &Bytes| {
+        ai.prepare(&seven.tenant, json).await.unwrap();
+        String::from_utf8(ai.open(&seven.tenant, json).to_vec()).unwrap()
+    };
+    let first = message().await;
+    assert!(read(&first).await.contains("help me"));
+    gateway.destroy(&seven).await.unwrap();
+    // The key that is known is the old one.
+    let second = message().await;
+    assert!(read(&second).await.contains("help me"));
+    assert!(read(&first).await.contains(ERASED));
+    gateway.destroy(&seven).await.unwrap();
+    // What the known key does not open has it ask; from then on it knows that there is none.
+    assert!(read(&first).await.contains(ERASED));
+    assert!(read(&second).await.contains(ERASED));
+    assert!(read(&message().await).await.contains("help me"));
+    assert!(read(&second).await.contains(ERASED), "what was erased stays so");
 }
