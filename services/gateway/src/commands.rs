@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use domain::catalogue::{CommandRefusal, CommandType, Wish};
+use domain::protection::subjects_in;
 use domain::{Command, Identity};
 use runtime::event_log::{Append, AppendError};
 use runtime::{clock, ids};
@@ -50,6 +51,9 @@ const BUSY: Refused = Refused::new(
 const TOO_LARGE: Refused =
     Refused::new("too_large", "The message is longer than allowed; send less at once.");
 
+const COPIED: Refused =
+    Refused::new("invalid_data", "The data holds a sealed text of the platform's.");
+
 /// A caller's wish as a command, or the answer that it cannot be one.
 pub(crate) fn prepare(
     kind: &CommandType,
@@ -89,6 +93,9 @@ pub(crate) struct Asked<'a> {
 
 /// Stores a command and waits a while for its decision.
 pub(crate) async fn decide(edge: &Shared, mut command: Command) -> Answer {
+    if holds_copied(&command) {
+        return Answer::from(COPIED).of(&command.id);
+    }
     if let Err(refused) = seal(edge, &mut command).await {
         return Answer::from(refused).of(&command.id);
     }
@@ -116,12 +123,14 @@ pub(crate) async fn decide(edge: &Shared, mut command: Command) -> Answer {
     }
 }
 
+/// Nobody outside has a key: what looks sealed was copied from somewhere, and would be opened for who reads it here.
+fn holds_copied(command: &Command) -> bool {
+    subjects_in(&command.payload(), &command.tenant).next().is_some()
+}
+
 /// What is personal enters no stream in the clear.
 async fn seal(edge: &Shared, command: &mut Command) -> Result<(), Refused> {
-    let kind = edge.catalogue.command(&command.kind);
-    let Some((protection, subject)) = kind.and_then(|kind| kind.protected(command)) else {
-        return Ok(());
-    };
+    let Some((protection, subject)) = edge.catalogue.protected(command) else { return Ok(()) };
     let sealed = edge.vault.seal(&mut command.data, protection, &subject).await;
     sealed.map_err(|error| {
         debug!(error = %runtime::telemetry::chain(&error), kind = command.kind, "a command");

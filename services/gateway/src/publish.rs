@@ -2,7 +2,8 @@
 
 use domain::catalogue::{Admitted, Defaults, Publication, Refusal};
 use domain::envelope::header;
-use domain::{Channel, Identity, subject};
+use domain::protection::subjects_in;
+use domain::{Channel, Envelope, Identity, subject};
 use runtime::event_log::Append;
 use runtime::{clock, ids};
 use serde_json::{Value, json};
@@ -74,7 +75,7 @@ async fn publish(
 /// administrator's broadcast.
 pub(crate) async fn store(
     edge: &Shared,
-    admitted: Admitted,
+    mut admitted: Admitted,
     room: Option<&Channel>,
 ) -> Result<String, Refused> {
     let id = admitted.envelope.id.clone();
@@ -84,8 +85,21 @@ pub(crate) async fn store(
         sent.await.map_err(|_| UNAVAILABLE)?;
         return Ok(id);
     }
+    seal(edge, &mut admitted.envelope).await?;
     edge.nats.event_log().append(to_inbox(admitted, room)).await.map_err(|_| UNAVAILABLE)?;
     Ok(id)
+}
+
+/// What is personal enters no stream in the clear, the inbox neither. Nobody outside has a key: what looks sealed was
+/// copied from somewhere.
+async fn seal(edge: &Shared, envelope: &mut Envelope) -> Result<(), Refused> {
+    if subjects_in(&envelope.data, &envelope.tenant).next().is_some() {
+        return Err(INVALID);
+    }
+    let kind = edge.catalogue.by_type(&envelope.event_type);
+    let protection = kind.and_then(|kind| edge.catalogue.protection(&envelope.tenant, kind));
+    let Some(protection) = protection else { return Ok(()) };
+    edge.vault.seal_event(envelope, protection).await.map_err(|_| UNAVAILABLE)
 }
 
 /// The write side decides the channels again, so they do not travel.

@@ -52,7 +52,10 @@ pub(crate) fn not_stored(error: &IntakeError) -> Problem {
         IntakeError::Warming => {
             unavailable("warming_up", "Earlier events are still being read; send this again.")
         }
-        IntakeError::Recall(_) | IntakeError::Append(_) | IntakeError::Send(_) => unavailable(
+        IntakeError::Recall(_)
+        | IntakeError::Seal(_)
+        | IntakeError::Append(_)
+        | IntakeError::Send(_) => unavailable(
             "log_unavailable",
             "The log did not acknowledge everything; send this again, repeats are recognised.",
         ),

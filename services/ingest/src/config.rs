@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::protection::WrappingKeys;
 use runtime::auth;
 use runtime::catalogue::LiveCatalogue;
 use runtime::config::{
     CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, ESCALATION_FILE, IDEMPOTENCY_MEMORY_BYTES,
-    INGEST_IN_FLIGHT, LISTEN, Mistakes, OPS_LISTEN, Reader, SEND_LOWAT_BYTES, SHUTDOWN_GRACE_MS,
-    SOURCES_FILE, Strings,
+    INGEST_IN_FLIGHT, LISTEN, Mistakes, OPS_LISTEN, PlatformKeys, Reader, SEND_LOWAT_BYTES,
+    SHUTDOWN_GRACE_MS, SOURCES_FILE, Strings,
 };
 use runtime::http::ServeOptions;
 use runtime::nats::NatsConfig;
@@ -35,6 +36,8 @@ pub struct Config {
     /// Where an operator adds to it.
     pub catalogue_dir: Option<PathBuf>,
     pub sources: Registry,
+    /// Wraps the keys of people's data.
+    pub wrapping: WrappingKeys,
     /// Who is called when an alert is not answered.
     pub chains: escalation::Registry,
     /// Where calls are ended.
@@ -65,6 +68,7 @@ impl Config {
             reader.mistakes(mistakes);
             escalation::Registry::default()
         });
+        let wrapping = PlatformKeys::read(&mut reader).wrapping();
         let twilio = Twilio::read(&mut reader);
         let in_flight = reader.number(&INGEST_IN_FLIGHT);
         let memory = reader.bytes(&IDEMPOTENCY_MEMORY_BYTES);
@@ -82,6 +86,7 @@ impl Config {
             },
             catalogue_dir,
             sources,
+            wrapping,
             chains,
             twilio,
             in_flight,
@@ -126,16 +131,18 @@ mod tests {
             "INGEST_IN_FLIGHT",
             "CATALOGUE_DIR",
             "JWT_SECRET",
+            "PLATFORM_KEY",
         ] {
             assert!(told.iter().any(|line| line.starts_with(name)), "{name} in {told:?}");
         }
     }
 
     #[test]
-    fn the_address_of_nats_and_a_key_are_enough() {
+    fn the_address_of_nats_and_two_keys_are_enough() {
         let given = [
             ("NATS_URL", "nats://localhost:4222"),
             ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+            ("PLATFORM_KEY", "0123456789abcdef0123456789abcdef"),
         ];
         let config = Config::read(&given).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert_eq!(config.listen, [SocketAddr::from(([0, 0, 0, 0], 8090))]);

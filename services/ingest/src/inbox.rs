@@ -21,6 +21,7 @@ use tracing::{debug, error, warn};
 use crate::gate::Refused;
 use crate::intake::{Intake, IntakeError};
 use crate::metrics::Way;
+use crate::protection;
 use crate::publication::Message;
 use crate::quarantine::{self, Quarantined};
 
@@ -188,12 +189,14 @@ pub(crate) async fn submit(
     way: Way,
 ) -> Result<crate::intake::Stored, Outcome> {
     let publication = message.read(intake.catalogue()).map_err(Outcome::Refused)?;
-    let admitted = if message.is_broadcast() {
-        intake.admit_broadcast(tenant, publication)
+    let publication = protection::open(intake, tenant, publication, way).await?;
+    let admitted = if message.is_from_gateway() {
+        intake.admit_own(tenant, publication)
     } else {
         intake.admit(tenant, publication)
     };
     let admitted = admitted.map_err(|refusal| Outcome::Refused(refusal.into()))?;
+    let admitted = protection::refuse_copied(admitted).map_err(Outcome::Refused)?;
     let _place = intake.enter().map_err(Outcome::Failed)?;
     intake.store(way, admitted).await.map_err(Outcome::Failed)
 }

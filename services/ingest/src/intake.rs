@@ -11,12 +11,14 @@ use runtime::event_log::{AppendError, EventLog};
 use runtime::log_reader::ReadError;
 use runtime::messaging::MessagingError;
 use runtime::nats::Nats;
+use runtime::vault::{Vault, VaultError};
 use runtime::{clock, ids};
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Way};
+use crate::protection;
 
 /// How long storing one event may take, repeats after a lost connection included.
 const APPEND_WITHIN: Duration = Duration::from_secs(5);
@@ -29,6 +31,7 @@ pub(crate) struct Intake {
 
 struct Inner {
     catalogue: LiveCatalogue,
+    vault: Vault,
     memory: Memory,
     nats: Nats,
     log: EventLog,
@@ -57,6 +60,8 @@ pub(crate) enum IntakeError {
     Warming,
     #[error("the log could not be asked for an earlier copy")]
     Recall(#[source] ReadError),
+    #[error("the keys of people's data cannot be reached")]
+    Seal(#[source] VaultError),
     #[error("the log did not store it")]
     Append(#[source] AppendError),
     #[error("it could not be sent")]
@@ -75,12 +80,14 @@ impl Intake {
     pub(crate) fn new(
         nats: &Nats,
         catalogue: LiveCatalogue,
+        vault: Vault,
         memory: Memory,
         metrics: Metrics,
         in_flight: usize,
     ) -> Self {
         let inner = Inner {
             catalogue,
+            vault,
             memory,
             nats: nats.clone(),
             log: nats.event_log().with_deadline(APPEND_WITHIN),
@@ -92,6 +99,10 @@ impl Intake {
 
     pub(crate) fn catalogue(&self) -> &LiveCatalogue {
         &self.inner.catalogue
+    }
+
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.inner.vault
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -120,8 +131,8 @@ impl Intake {
         self.inner.catalogue.admit_own(tenant, publication, defaults)
     }
 
-    /// What an administrator says, as a gateway has checked.
-    pub(crate) fn admit_broadcast(
+    /// What an administrator says or has done, as a gateway has checked.
+    pub(crate) fn admit_own(
         &self,
         tenant: &Tenant,
         publication: Publication,
@@ -142,9 +153,13 @@ impl Intake {
 
     /// Stores one event, or finds that it is stored, or sends it to who is there. Ephemeral events are not
     /// deduplicated: nobody could be told where the first one is.
-    pub(crate) async fn store(&self, way: Way, admitted: Admitted) -> Result<Stored, IntakeError> {
+    pub(crate) async fn store(
+        &self,
+        way: Way,
+        mut admitted: Admitted,
+    ) -> Result<Stored, IntakeError> {
         let started = Instant::now();
-        let (sequence, duplicate) = self.put(&admitted).await?;
+        let (sequence, duplicate) = self.put(&mut admitted).await?;
         self.inner.metrics.append_seconds.observe(started.elapsed().as_secs_f64());
         self.inner.metrics.stored(way, duplicate);
         let stream = admitted.stream.map(domain::StreamId::name);
@@ -157,7 +172,7 @@ impl Intake {
         self.inner.memory.recall(stream, message_id).await.is_ok_and(|place| place.is_some())
     }
 
-    async fn put(&self, event: &Admitted) -> Result<(Option<u64>, bool), IntakeError> {
+    async fn put(&self, event: &mut Admitted) -> Result<(Option<u64>, bool), IntakeError> {
         let Some(stream) = event.stream else {
             let headers = event.envelope.headers();
             let sent = self.inner.nats.publish(
@@ -171,6 +186,7 @@ impl Intake {
         if let Some(sequence) = earlier.map_err(IntakeError::Recall)? {
             return Ok((Some(sequence), true));
         }
+        protection::seal(self, event).await.map_err(IntakeError::Seal)?;
         let appended = self.inner.log.publish_envelope(
             &event.subject,
             &event.message_id,

@@ -15,6 +15,7 @@ use runtime::http_client::{Client, Limits};
 use runtime::nats::Nats;
 use runtime::ops::{self, Condition, Readiness};
 use runtime::tasks::{BoxError, Tasks};
+use runtime::vault::Vault;
 use runtime::{config as environment, http};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
@@ -35,6 +36,7 @@ mod mapping;
 mod memory;
 mod metrics;
 mod proof;
+mod protection;
 mod publication;
 mod quarantine;
 mod receipts;
@@ -76,10 +78,19 @@ pub async fn run(
     let nats = Box::pin(Nats::connect(&config.nats)).await?;
     let memory = Memory::new(nats.log_reader(), config.memory);
     let catalogue = config.catalogue.clone();
-    let intake = Intake::new(&nats, catalogue, memory.clone(), metrics.clone(), config.in_flight);
+    let vault = Vault::new(&nats, config.wrapping.clone());
+    let intake = Intake::new(
+        &nats,
+        catalogue,
+        vault.clone(),
+        memory.clone(),
+        metrics.clone(),
+        config.in_flight,
+    );
     let mut tasks = Tasks::new(&shutdown);
     let stop = tasks.shutdown();
     tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), registry.clone(), stop.clone()));
+    tasks.spawn("keys", vault.follow(readiness.condition("keys"), stop.clone()));
     remember(&mut tasks, &nats, &memory, metrics, &readiness);
     let changing = (config.catalogue, config.catalogue_dir);
     change(&mut tasks, &nats, changing, readiness.condition("catalogue"));

@@ -15,8 +15,10 @@ use crate::gate::{self, Fallback, Refused};
 use crate::submission::{self, Form, Required};
 
 const MESSAGE_ID: &str = "nats-msg-id";
-/// What administrators say to a room. Of those who may publish here, gateways alone may in this category.
+/// What administrators say to a room, and whom they have erased. Of those who may publish here, gateways alone may in
+/// these categories.
 const BROADCAST: &str = "broadcast";
+const OF_GATEWAYS: [&str; 2] = [BROADCAST, "subject"];
 
 /// A publication as NATS carried it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,13 +57,17 @@ impl Message {
     }
 
     /// Whether it comes from a gateway that has checked who says it and where.
-    pub(crate) fn is_broadcast(&self) -> bool {
-        self.subject.split('.').nth(2) == Some(BROADCAST)
+    pub(crate) fn is_from_gateway(&self) -> bool {
+        self.category().is_some_and(|category| OF_GATEWAYS.contains(&category))
+    }
+
+    fn category(&self) -> Option<&str> {
+        self.subject.split('.').nth(2)
     }
 
     /// The room of a broadcast; nobody else names one.
     fn room(&self) -> Result<Option<Channel>, Refused> {
-        let room = self.headers.get(header::ROOM).filter(|_| self.is_broadcast());
+        let room = self.headers.get(header::ROOM).filter(|_| self.category() == Some(BROADCAST));
         room.map(|room| Channel::parse(room)).transpose().map_err(|_| {
             Refused::new("invalid_attribute", None, "the room is no name of a channel")
         })

@@ -14,6 +14,7 @@ use crate::gate::Refused;
 use crate::intake::{Intake, IntakeError, Stored};
 use crate::mapping::{self, Unreadable, Verified};
 use crate::metrics::Way;
+use crate::protection;
 use crate::quarantine::{self, Quarantined, header};
 use crate::sources::{ATTRIBUTE_PREFIX, Provider, Source};
 
@@ -83,7 +84,7 @@ fn admit(intake: &Intake, source: &Source, publication: Publication) -> Result<A
             intake.admit_observation(&source.tenant, publication)
         }
     };
-    Ok(admitted?)
+    protection::refuse_copied(admitted?)
 }
 
 /// Keeps what was not understood; returns its id.

@@ -14,6 +14,7 @@ mod file;
 mod frame;
 mod loader;
 mod mistake;
+mod protecting;
 mod schema;
 mod template;
 #[cfg(test)]
@@ -42,6 +43,8 @@ pub struct Catalogue {
     channels: Vec<ChannelRule>,
     by_channel: HashMap<String, usize>,
     frames: Vec<Frame>,
+    turned_on: protecting::TurnedOn,
+    turned_on_commands: protecting::TurnedOn,
 }
 
 impl Catalogue {

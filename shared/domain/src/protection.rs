@@ -19,8 +19,8 @@ mod fields;
 mod tests;
 
 pub use fields::{
-    Protection, holds_sealed, is_sealed, locked_in, looks_sealed, open_json,
-    seal_fields, subjects_in,
+    Protection, holds_sealed, is_sealed, locked_in, looks_sealed, open_json, open_value_of,
+    seal_fields, sealed_for, subjects_in,
 };
 
 /// What a sealed field begins with; the number is the form's version.
@@ -149,6 +149,15 @@ pub fn open(key: &DataKey, subject: &Subject, sealed: &str) -> Result<Value, Loc
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Locked::Broken)?;
     let opened = decrypt(&key.0, subject, &bytes)?;
     serde_json::from_slice(&opened).map_err(|_| Locked::Broken)
+}
+
+/// Something that is no JSON, sealed: the nonce and the ciphertext.
+pub fn seal_bytes(key: &DataKey, subject: &Subject, plain: &[u8], once: Once) -> Vec<u8> {
+    encrypt(&key.0, subject, plain, once)
+}
+
+pub fn open_bytes(key: &DataKey, subject: &Subject, sealed: &[u8]) -> Result<Vec<u8>, Locked> {
+    decrypt(&key.0, subject, sealed)
 }
 
 fn encrypt(key: &[u8; 32], subject: &Subject, plain: &[u8], once: Once) -> Vec<u8> {

@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use domain::Tenant;
 use domain::protection::{
-    DataKey, Once, Protection, Subject, WrappingKeys, locked_in, open_json, seal_fields,
+    DataKey, Once, Protection, Subject, WrappingKeys, locked_in, open_json, seal_bytes, seal_fields,
 };
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -23,6 +23,8 @@ use crate::kv::{Bucket, Entry, KvError, WatchEvent};
 use crate::nats::Nats;
 use crate::ops::Condition;
 use crate::tasks::BoxError;
+
+mod events;
 
 const BUCKET: &str = "keys";
 
@@ -132,6 +134,12 @@ impl Vault {
             seal_fields(data, protection, subject, &key, once);
         }
         Ok(())
+    }
+
+    /// Bytes that only the person's key opens.
+    pub async fn seal_bytes(&self, subject: &Subject, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let key = self.key_to_seal(subject).await?;
+        Ok(seal_bytes(&key, subject, plain, once()))
     }
 
     /// A person's key; `None` when it has been destroyed, or never was.

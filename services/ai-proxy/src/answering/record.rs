@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::Command;
 use domain::catalogue::{Admitted, Defaults, Delivery, Publication, Refusal};
-use domain::token::Tenant;
+use domain::protection::Subject;
+use domain::token::{Tenant, Token};
 use runtime::catalogue::LiveCatalogue;
 use runtime::event_log::{Append, AppendError, EventLog, Expect};
 use runtime::nats::Nats;
@@ -20,6 +21,8 @@ use tracing::{debug, error, warn};
 
 /// The source of what the AI side appends.
 pub(crate) const SOURCE: &str = "/ai";
+/// Whose sound it is.
+const USER: &str = "user";
 /// Appends whose outcome is unknown are tried again: the same message id makes them one.
 const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(250);
@@ -81,9 +84,7 @@ impl Recorder {
 
     /// Appends a command, which is decided once however often it is handed in.
     pub(crate) async fn command(&self, mut command: Command) -> Result<(), RecordError> {
-        let kind = self.catalogue.command(&command.kind);
-        let protected = kind.and_then(|kind| kind.protected(&command));
-        if let Some((protection, subject)) = protected {
+        if let Some((protection, subject)) = self.catalogue.protected(&command) {
             self.vault.seal(&mut command.data, protection, &subject).await.map_err(locked)?;
         }
         let subject = command.subject().map_err(|_| RecordError::Unfit)?;
@@ -115,10 +116,22 @@ impl Recorder {
         Ok(self.vault.open(tenant, data))
     }
 
+    /// Sound of a person, sealed like what the person says.
+    pub(crate) async fn sealed_sound(
+        &self,
+        tenant: &Tenant,
+        user: &str,
+        sound: &[u8],
+    ) -> Result<Vec<u8>, RecordError> {
+        let kind = Token::parse(USER).map_err(|_| RecordError::Unfit)?;
+        let person = Subject::new(tenant, &kind, user);
+        self.vault.seal_bytes(&person, sound).await.map_err(locked)
+    }
+
     /// The record with what is personal in it sealed. Ephemeral events are never kept and stay as they are.
     async fn sealed<'a>(&self, mut record: Record<'a>) -> Result<Record<'a>, RecordError> {
         let kind = self.catalogue.by_type(record.kind);
-        let protection = kind.and_then(|kind| kind.protection.as_ref()).filter(|it| it.always);
+        let protection = kind.and_then(|kind| self.catalogue.protection(record.tenant, kind));
         if let (Some(protection), Some(data)) = (protection, record.data.as_object_mut())
             && let Some(subject) = protection.subject(record.tenant, data)
         {

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::aggregate::{self, Decision, RecordedEvent, Rejection};
+use domain::catalogue::Admitted;
 use domain::{Command, StreamId};
 use runtime::event_log::{AppendError, EventLog, Expect};
 use runtime::ids;
 use runtime::log_reader::ReadError;
 use runtime::nats::Nats;
+use runtime::vault::VaultError;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
@@ -22,6 +24,7 @@ use super::record::{self, Unrecordable};
 use super::tail::Tail;
 use crate::intake::{Intake, IntakeError, Stored};
 use crate::metrics::Way;
+use crate::protection;
 
 /// Each lost race means that another command was decided: as many in a row are a storm.
 const RACES: usize = 32;
@@ -64,6 +67,8 @@ pub(crate) enum Undecided {
     Hopeless(#[source] Unrecordable),
     #[error("its entity's events could not be read")]
     Read(#[source] ReadError),
+    #[error("the keys of people's data cannot be reached")]
+    Seal(#[source] VaultError),
     #[error("the log did not store the decision")]
     Append(#[source] AppendError),
     #[error("what else is to be told could not be stored")]
@@ -204,7 +209,8 @@ impl Decider {
         // An id for this attempt alone: should an earlier one still be on its way, the guard lets one of them in.
         let id = ids::ordered();
         let admitted = record::admit(self.inner.intake.catalogue(), command, decision, &id, now);
-        let admitted = admitted.map_err(Undecided::Hopeless)?;
+        let mut admitted = admitted.map_err(Undecided::Hopeless)?;
+        self.seal(&mut admitted).await?;
         let expect =
             Expect { guard: admitted.subject.address().guard(), sequence: held.expected() };
         let appended = self.inner.log.publish_envelope(
@@ -216,6 +222,18 @@ impl Decider {
         let appended = appended.await.map_err(Undecided::Append)?;
         held.appended(appended.sequence);
         Ok(RecordedEvent::new(admitted.envelope, appended.sequence, now))
+    }
+
+    /// What a command brought sealed for its sender is sealed for whom the event is about. Where that is always done
+    /// they are the same person, and there is nothing to do.
+    async fn seal(&self, admitted: &mut Admitted) -> Result<(), Undecided> {
+        let catalogue = self.inner.intake.catalogue();
+        let kind = catalogue.by_type(&admitted.envelope.event_type);
+        let optional = kind.filter(|kind| kind.protection.as_ref().is_some_and(|it| !it.always));
+        if optional.is_some() {
+            protection::seal(&self.inner.intake, admitted).await.map_err(Undecided::Seal)?;
+        }
+        Ok(())
     }
 
     /// Stores what else is to be told; what is stored already is recognised by its id.

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use domain::catalogue::Publication;
 use domain::command::Actor;
+use domain::protection::WrappingKeys;
 use domain::{Command, Role, StreamId, Tenant};
 use runtime::metrics::Metrics as Registry;
 use runtime::nats::Nats;
 use runtime::ops::Readiness;
 use runtime::tasks::{Owned, owned};
 use runtime::test_support::TestNats;
+use runtime::vault::Vault;
 use runtime::{clock, ids};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -38,7 +40,8 @@ impl Bench {
         let memory = Memory::new(client.log_reader(), 1 << 20);
         let catalogue = runtime::catalogue::load(None).unwrap();
         let counts = crate::metrics::Metrics::new(&registry);
-        let intake = Intake::new(&client, catalogue, memory, counts, 16);
+        let vault = Vault::new(&client, WrappingKeys::new(b"the platform's key", None));
+        let intake = Intake::new(&client, catalogue, vault, memory, counts, 16);
         let tail = Arc::new(Tail::new("campaign", StreamId::Messages, bytes));
         let metrics = Metrics::new(&registry);
         let decider = Decider::new(&client, vec![tail.clone()], intake.clone(), metrics);

@@ -16,6 +16,7 @@ use crate::answer::{self, Answer};
 use crate::gate::{self, Fallback, Refused};
 use crate::intake::Intake;
 use crate::metrics::Way;
+use crate::protection;
 use crate::submission::{self, Required, Submission};
 
 pub(super) async fn publish(
@@ -83,5 +84,5 @@ fn admit(
         let detail = "this token may not choose who else gets its events";
         return Err(Refused::new("forbidden", Some("/audience"), detail));
     }
-    Ok(intake.admit(&identity.tenant, publication)?)
+    protection::refuse_copied(intake.admit(&identity.tenant, publication)?)
 }

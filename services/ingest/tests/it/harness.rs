@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const PUBLIC: &str = "https://hooks.example.com";
 pub(crate) const TOKEN_SECRET: &str = "a secret of more than thirty-two characters";
+pub(crate) const PLATFORM_KEY: &str = "a platform key of more than thirty-two characters";
 pub(crate) const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 pub(crate) const SID: &str = "CA00000000000000000000000000000042";
 
@@ -133,6 +134,7 @@ impl Platform {
             ("NATS_URL", self.nats.url("ingest")),
             ("SOURCES_FILE", sources.display().to_string()),
             ("JWT_SECRET", TOKEN_SECRET.to_owned()),
+            ("PLATFORM_KEY", PLATFORM_KEY.to_owned()),
         ];
         let mut given: HashMap<String, String> =
             given.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::protection::{Subject, WrappingKeys, seal};
 use domain::replay::Answer;
+use domain::{Role, Tenant, Token};
 use runtime::event_log::Append;
 use runtime::nats::Nats;
+use runtime::test_support::TestNats;
+use runtime::vault::Vault;
 use serde_json::{Value, json};
 
-use crate::harness::{Platform, SID, eventually};
+use crate::harness::{PLATFORM_KEY, Platform, SID, eventually};
 
 async fn publish(
     nats: &Nats,
@@ -128,5 +132,60 @@ async fn what_was_kept_can_be_tried_again() {
             assert_eq!(result["events"][0]["duplicate"], duplicate, "{result}");
             platform.stored(&result["events"][0]).await;
         }
+    }
+}
+
+const TURNED_ON: &str = r#"
+[[protection]]
+tenant = "acme"
+fields = ["contact.created"]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_team_should_not_say_in_the_clear_is_kept_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("protection.toml"), TURNED_ON).unwrap();
+    let mut platform = Platform::without_ingest(TestNats::start().await);
+    let path = folder.path().display().to_string();
+    platform.start_ingest_with(&[("CATALOGUE_DIR", &path)]).await;
+    platform.ready().await;
+    let admin = platform.admin().await;
+    let mut notices = admin.subscribe("publish.acme.rejected").await.unwrap();
+    let contact = |fields: Value| json!({ "contact": fields }).to_string();
+    let clear = contact(json!({ "id": "c-1", "name": "Ottokar" }));
+    publish(&admin, "publish.acme.contact.c-1.created", &[], &clear, "1").await;
+    let notice = tokio::time::timeout(Duration::from_secs(10), notices.next()).await;
+    let notice: Value = serde_json::from_slice(&notice.unwrap().unwrap().payload).unwrap();
+    let expected = (&json!("unprotected_field"), &json!("/data/contact/name"));
+    assert_eq!((&notice["code"], &notice["pointer"]), expected, "{notice}");
+    assert_eq!(platform.count("MESSAGES").await, 0);
+
+    // Whoever stands behind the platform seals: a gateway before, HTTP here, an administrator who redrives.
+    let vault = Vault::new(&admin, WrappingKeys::new(PLATFORM_KEY.as_bytes(), None));
+    let person = |kind: &str, id: &str| {
+        Subject::new(&Tenant::parse("acme").unwrap(), &Token::parse(kind).unwrap(), id)
+    };
+    let own = person("contact", "c-1");
+    let sealed = async |whose: &Subject| {
+        let key = vault.key_to_seal(whose).await.unwrap();
+        seal(&key, whose, &json!("Ottokar"), [1; 12])
+    };
+    let by_gateway = contact(json!({ "id": "c-1", "name": sealed(&own).await }));
+    publish(&admin, "publish.acme.contact.c-1.created", &[], &by_gateway, "2").await;
+    // Copied from elsewhere it would be opened for who reads contacts.
+    let copied = contact(json!({ "id": "c-1", "name": sealed(&person("user", "ann")).await }));
+    publish(&admin, "publish.acme.contact.c-1.created", &[], &copied, "3").await;
+    let notice = tokio::time::timeout(Duration::from_secs(10), notices.next()).await;
+    let notice: Value = serde_json::from_slice(&notice.unwrap().unwrap().payload).unwrap();
+    assert_eq!((&notice["code"], &notice["id"]), (&json!("invalid_data"), &json!("3")), "{notice}");
+    let event = json!({ "type": "contact.created", "data": { "contact": { "id": "c-1", "name": "Ottokar" } } });
+    platform.publish(Role::Service, &[], &event.to_string()).await.event();
+    let Answer::Ok(_) = redrive(&platform, "acme", 1).await else { panic!("it is not stored") };
+    eventually("all three are stored", async || platform.count("MESSAGES").await == 3).await;
+    for stored in platform.reader().await.get_many("MESSAGES", &[1, 2, 3]).await.unwrap() {
+        let stored = String::from_utf8(stored.unwrap().payload.to_vec()).unwrap();
+        assert!(stored.contains("\"tl1.contact.c-1.") && !stored.contains("Ottokar"), "{stored}");
+        let opened = vault.open(&own.tenant, &stored.into());
+        assert!(String::from_utf8_lossy(&opened).contains("Ottokar"));
     }
 }

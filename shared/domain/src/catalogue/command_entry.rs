@@ -54,6 +54,7 @@ pub(super) fn command_type(
     let roles = roles(&entry.roles).map_err(|e| keep(format!("roles: {e}"))).ok();
     let schema =
         Schema::of_event(&entry.schema, types).map_err(|e| keep(format!("schema: {e}"))).ok();
+    let sealed_like = entry.protect.as_ref().and_then(|protect| protect.like.clone());
     let protection = entry.protect.map(protection).transpose().map_err(&mut keep).ok().flatten();
     let (true, Some(entity), Some(roles), Some(schema)) = (named, entity, roles, schema) else {
         return Err(problems);
@@ -72,6 +73,7 @@ pub(super) fn command_type(
         id_field: entry.id_field,
         example: entry.example,
         protection,
+        sealed_like,
         entity,
         numbered: entry.numbered,
         schema,
@@ -102,6 +104,9 @@ fn data_problems(command: &CommandType) -> Vec<String> {
         }
     }
     if let Some(protection) = &command.protection {
+        if !protection.always && command.sealed_like.is_none() {
+            problems.push("protect: needs always, or like with the event it becomes".to_owned());
+        }
         problems.extend(protection_problems(protection, &command.schema));
     }
     if let Err(violation) = command.schema.validate(&command.example) {

@@ -9,7 +9,7 @@ use super::template::Template;
 use crate::command::{Actor, Command, MAX_ID};
 use crate::identity::{Identity, Role};
 use crate::owned_id;
-use crate::protection::{Protection, Subject};
+use crate::protection::Protection;
 
 /// Stands for whoever sends the command in its entity's template.
 pub(super) const ACTOR: &str = "actor";
@@ -34,6 +34,8 @@ pub struct CommandType {
     pub example: Value,
     /// What is personal in its data; the id [`ACTOR`] is who sends it.
     pub protection: Option<Protection>,
+    /// The event it becomes, like which it is sealed where a tenant has turned that on.
+    pub(super) sealed_like: Option<String>,
     /// The field that is the command's id when it is absent.
     pub(super) id_field: Option<String>,
     pub(super) entity: Template,
@@ -81,17 +83,6 @@ impl CommandType {
     /// The entity template, as declared.
     pub fn entity_template(&self) -> &str {
         self.entity.text()
-    }
-
-    /// Whose key seals what is personal in a command.
-    pub fn protected(&self, command: &Command) -> Option<(&Protection, Subject)> {
-        let protection = self.protection.as_ref()?;
-        let subject = if protection.id_field == ACTOR {
-            Subject::new(&command.tenant, &protection.kind, &command.actor.user)
-        } else {
-            protection.subject(&command.tenant, &command.data)?
-        };
-        Some((protection, subject))
     }
 
     /// The fields that need not be sent, and what they become.

@@ -77,6 +77,9 @@ pub(super) fn event_type(
     let publishers = roles(&entry.publishers).map_err(|e| keep(format!("publishers: {e}"))).ok();
     let schema =
         Schema::of_event(&entry.schema, types).map_err(|e| keep(format!("schema: {e}"))).ok();
+    if entry.protect.as_ref().is_some_and(|protect| protect.like.is_some()) {
+        keep("protect.like: is for commands".to_owned());
+    }
     let protection = entry.protect.map(protection).transpose().map_err(&mut keep).ok().flatten();
     let (Some((category, token)), Some(entity), Some(publishers), Some(schema)) =
         (tokens, entity, publishers, schema)
@@ -119,10 +122,10 @@ pub(super) fn protection(entry: ProtectEntry) -> Result<Protection, String> {
     Ok(Protection { kind, id_field: id, fields, always })
 }
 
-/// Where a schema has no such field, or one that cannot hold a sealed text.
+/// Where a schema has no such field, or one of which no reader expects a text where it is sealed.
 pub(super) fn protection_problems(protection: &Protection, schema: &Schema) -> Vec<String> {
-    let unknown = |path: &&String| !schema.has_text(path);
-    let told = |path: &String| format!("protect: {path} is no text of the schema");
+    let unknown = |path: &&String| !schema.has_text_or_list(path);
+    let told = |path: &String| format!("protect: {path} is no text or list of the schema");
     protection.fields.iter().filter(unknown).map(told).collect()
 }
 

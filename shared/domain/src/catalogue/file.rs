@@ -20,6 +20,7 @@ pub(super) struct File {
     pub(super) events: Vec<EventEntry>,
     pub(super) commands: Vec<CommandEntry>,
     pub(super) frames: Vec<FrameEntry>,
+    pub(super) turned_on: Vec<TurnOnEntry>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +71,17 @@ pub(super) struct ProtectEntry {
     /// Whether every tenant has them sealed; otherwise those that turned it on.
     #[serde(default)]
     pub(super) always: bool,
+    /// Of a command: the event that it becomes, whose fields of these names a tenant turns on.
+    pub(super) like: Option<String>,
+}
+
+/// What a tenant has sealed besides what always is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TurnOnEntry {
+    pub(super) tenant: String,
+    /// `contact.created` for all that can be sealed of it, or `message.received/message.content`.
+    pub(super) fields: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -127,11 +139,12 @@ pub(super) fn parse(name: &str, text: &str, mistakes: &mut Vec<Mistake>) -> File
             "event" => file.events = entries(name, "event", value, mistakes),
             "command" => file.commands = entries(name, "command", value, mistakes),
             "channel" => file.channels = entries(name, "channel", value, mistakes),
+            "protection" => file.turned_on = entries(name, "protection", value, mistakes),
             "frame" => file.frames = entries(name, "frame", value, mistakes),
             other => mistakes.push(mistake(
                 name,
                 Some(other.to_owned()),
-                "is not known here; use category, [types], [[channel]], [[event]], [[command]] or [[frame]]"
+                "is not known here; use category, [types], [[channel]], [[event]], [[command]], [[protection]] or [[frame]]"
                     .to_owned(),
             )),
         }

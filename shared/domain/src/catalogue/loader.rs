@@ -9,9 +9,10 @@ use super::command_entry::command_type;
 use super::command_type::CommandType;
 use super::entry::{channel_rule, event_type};
 use super::event_type::EventType;
-use super::file::{self, File, FrameEntry, mistake};
+use super::file::{self, File, FrameEntry, TurnOnEntry, mistake};
 use super::frame::Frame;
 use super::mistake::{Mistake, Mistakes};
+use super::protecting::{TurnedOn, turn_on, turned_on_commands};
 use super::schema::{NamedTypes, Schema};
 
 /// Categories that no stream stores; their events are ephemeral.
@@ -45,8 +46,13 @@ pub(super) fn load(
     let (own, operators) = files.split_at(builtin_count);
     own.iter().for_each(|file| loader.add_frames(file));
     operators.iter().for_each(|file| loader.refuse_the_platforms_own(file));
+    let turned_on: Vec<_> = files
+        .iter_mut()
+        .map(|file| (file.name.clone(), std::mem::take(&mut file.turned_on)))
+        .collect();
     files.iter_mut().for_each(|file| loader.add_commands(file));
     files.into_iter().for_each(|file| loader.add_events(file));
+    turned_on.iter().for_each(|(file, entries)| loader.turn_on(file, entries));
     loader.finish()
 }
 
@@ -64,6 +70,7 @@ struct Loader {
     by_subject: HashMap<String, usize>,
     commands: Vec<CommandType>,
     by_command: HashMap<String, usize>,
+    turned_on: TurnedOn,
     mistakes: Vec<Mistake>,
 }
 
@@ -252,6 +259,17 @@ impl Loader {
         undeclared.chain(unused).collect()
     }
 
+    fn turn_on(&mut self, file: &str, entries: &[TurnOnEntry]) {
+        for entry in entries {
+            let label = format!("protection of {}", entry.tenant);
+            let (by_type, events) = (&self.by_type, &self.events);
+            let event = |name: &str| by_type.get(name).map(|&at| &events[at]);
+            for problem in turn_on(entry, event, &mut self.turned_on) {
+                self.report(file, &label, problem);
+            }
+        }
+    }
+
     fn finish(self) -> Result<Catalogue, Mistakes> {
         if !self.mistakes.is_empty() {
             return Err(Mistakes(self.mistakes));
@@ -261,11 +279,13 @@ impl Loader {
             by_type: self.by_type,
             by_wire_name: self.by_wire_name,
             by_subject: self.by_subject,
-            commands: self.commands,
             by_command: self.by_command,
             channels: self.channels,
             by_channel: self.by_channel,
             frames: self.frames,
+            turned_on_commands: turned_on_commands(&self.commands, &self.turned_on),
+            turned_on: self.turned_on,
+            commands: self.commands,
         })
     }
 }

@@ -84,15 +84,16 @@ impl Schema {
         })
     }
 
-    /// Whether there is a text at this path, which may be null.
-    pub(super) fn has_text(&self, path: &str) -> bool {
+    /// Whether there is a text or a list at this path, which may be null.
+    pub(super) fn has_text_or_list(&self, path: &str) -> bool {
+        let is_either = |kind: &str| matches!(kind, "string" | "array");
         let mut schema = &self.document;
         for name in path.split('.') {
             schema = &schema["properties"][name];
         }
         match &schema["type"] {
-            Value::String(kind) => kind == "string",
-            Value::Array(kinds) => kinds.iter().any(|kind| kind == "string"),
+            Value::String(kind) => is_either(kind),
+            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).any(is_either),
             _ => false,
         }
     }

@@ -3,6 +3,7 @@ mod admission;
 mod commands;
 mod entries;
 mod operator_files;
+mod protecting;
 
 use serde_json::Value;
 use time::OffsetDateTime;

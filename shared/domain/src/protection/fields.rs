@@ -85,6 +85,27 @@ pub fn seal_fields(
     }
 }
 
+/// Whose the sealed text in a field is; `None` for anything else.
+pub fn sealed_for(tenant: &Tenant, data: &Map<String, Value>, field: &str) -> Option<Subject> {
+    subject_of(tenant, at(data, field)?.as_str()?)
+}
+
+/// Puts what is sealed in a field in its place; whether the key opened it.
+pub fn open_value_of(
+    data: &mut Map<String, Value>,
+    field: &str,
+    subject: &Subject,
+    key: &DataKey,
+) -> bool {
+    let Some(value) = at_mut(data, field) else { return false };
+    let opened = value.as_str().and_then(|text| open(key, subject, text).ok());
+    let is_open = opened.is_some();
+    if let Some(opened) = opened {
+        *value = opened;
+    }
+    is_open
+}
+
 /// Whether anything in the JSON may be sealed: one look over its bytes.
 pub fn holds_sealed(json: &[u8]) -> bool {
     marks(json).next().is_some()

@@ -4,6 +4,7 @@
 use super::doc::{Doc, json_list};
 use super::{Change, Detail, Entry, Event, Listing, Rows, View, change_row};
 use crate::StreamId;
+use crate::protection::looks_sealed;
 use crate::providers::callerdesk::last_ten_digits;
 
 pub(super) const VIEW: View = View {
@@ -127,7 +128,9 @@ fn advance(row: &mut Doc<'_>, status: &str) {
 /// The last ten digits of a contact's number, which is its id where WhatsApp made it.
 fn number(head: &[u8]) -> Option<String> {
     let head = Doc::row(Some(head));
-    let phone = head.text("phone").and_then(|phone| last_ten_digits(&phone));
+    // A sealed number finds nobody: what stands for it are no digits of anybody.
+    let phone = head.text("phone").filter(|phone| !looks_sealed(phone));
+    let phone = phone.and_then(|phone| last_ten_digits(&phone));
     phone.or_else(|| {
         let id = head.text("id")?;
         let is_number = id.bytes().all(|b| b.is_ascii_digit() || b == b'+');

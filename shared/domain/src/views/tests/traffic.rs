@@ -78,6 +78,10 @@ fn a_contact_is_found_by_the_last_ten_digits_of_its_number() {
     assert_eq!(found(json!({ "id": "919876543210" })).as_deref(), Some("9876543210"));
     assert_eq!(found(json!({ "id": "c1", "phone": "12345" })), None);
     assert_eq!(found(json!({ "id": "c1" })), None);
+    let sealed = "tl1.contact.c1.AAECAwQFBgcICQoL0123456789";
+    assert_eq!(found(json!({ "id": "c1", "phone": sealed })), None);
+    let known_by_id = json!({ "id": "919876543210", "phone": sealed });
+    assert_eq!(found(known_by_id).as_deref(), Some("9876543210"));
 }
 
 proptest! {
