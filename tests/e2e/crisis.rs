@@ -20,7 +20,7 @@ mod desk;
 mod judge;
 mod pager;
 
-use desk::Desk;
+pub(crate) use desk::Desk;
 use judge::{Verdict, stories};
 use pager::Pager;
 

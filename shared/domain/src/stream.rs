@@ -65,6 +65,7 @@ impl StreamId {
                 "custom",
                 "catalogue",
                 "auth",
+                "subject",
             ],
         }
     }

@@ -26,6 +26,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("broadcast.toml", include_str!("../../../catalogue/broadcast.toml")),
     ("custom.toml", include_str!("../../../catalogue/custom.toml")),
     ("catalogue.toml", include_str!("../../../catalogue/catalogue.toml")),
+    ("subject.toml", include_str!("../../../catalogue/subject.toml")),
     ("auth.toml", include_str!("../../../catalogue/auth.toml")),
     ("presence.toml", include_str!("../../../catalogue/presence.toml")),
     ("typing.toml", include_str!("../../../catalogue/typing.toml")),

@@ -82,7 +82,7 @@ impl Team {
         }
         let publish: Vec<String> = publish.iter().map(|subject| format!("\"{subject}\"")).collect();
         format!(
-            "  {{ nkey: {}, permissions {{ publish {{ allow: [{}], deny: [\"publish.{tenant}.rejected\", \"publish.{tenant}.broadcast.>\"] }}, \
+            "  {{ nkey: {}, permissions {{ publish {{ allow: [{}], deny: [\"publish.{tenant}.rejected\", \"publish.{tenant}.broadcast.>\", \"publish.{tenant}.subject.>\"] }}, \
              subscribe {{ allow: [\"{}.>\", \"publish.{tenant}.rejected\"] }} }} }} # {tenant}/{}",
             self.public_key,
             publish.join(", "),
