@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::{GetErrorKind, ObjectMetadata, ObjectStore};
+use async_nats::jetstream::object_store::{
+    DeleteErrorKind, GetErrorKind, ObjectMetadata, ObjectStore,
+};
 use futures_util::TryStreamExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
@@ -105,7 +107,11 @@ impl Objects {
     }
 
     pub async fn delete(&self, name: &str) -> Result<(), ObjectError> {
-        within(self.deadline, self.store.delete(name)).await
+        let deleted = timeout(self.deadline, self.store.delete(name)).await;
+        deleted.map_err(|_| ObjectError::Timeout)?.map_err(|error| match error.kind() {
+            DeleteErrorKind::NotFound => ObjectError::NotFound,
+            _ => ObjectError::Failed(error.into()),
+        })
     }
 }
 

@@ -69,7 +69,9 @@ fn kept(message: &runtime::LogMessage) -> Option<(i64, String)> {
     (kept.media.bucket == BUCKET).then_some((expires, kept.media.key))
 }
 
-async fn remove(nats: &Nats, due: &mut BinaryHeap<Reverse<(i64, String)>>) {
+type Due = BinaryHeap<Reverse<(i64, String)>>;
+
+async fn remove(nats: &Nats, due: &mut Due) {
     let now = clock::unix_seconds();
     if due.peek().is_none_or(|Reverse((at, _))| *at > now) {
         return;
@@ -78,14 +80,51 @@ async fn remove(nats: &Nats, due: &mut BinaryHeap<Reverse<(i64, String)>>) {
         Ok(objects) => objects,
         Err(error) => return debug!(%error, "kept sound is removed later"),
     };
+    let delete = |key: String| {
+        let objects = objects.clone();
+        async move { objects.delete(&key).await }
+    };
+    remove_due(due, now, delete).await;
+}
+
+/// What cannot be deleted stays due.
+async fn remove_due<F>(due: &mut Due, now: i64, delete: impl Fn(String) -> F)
+where
+    F: Future<Output = Result<(), ObjectError>>,
+{
+    let mut failed = Vec::new();
     while let Some(Reverse((at, key))) = due.pop() {
         if at > now {
-            return due.push(Reverse((at, key)));
+            due.push(Reverse((at, key)));
+            break;
         }
-        match objects.delete(&key).await {
+        match delete(key.clone()).await {
             // Another instance may have been faster.
             Ok(()) | Err(ObjectError::NotFound) => {}
-            Err(error) => debug!(%error, "kept sound is left to the store's own time"),
+            Err(error) => {
+                debug!(%error, "kept sound is removed later");
+                failed.push(Reverse((at, key)));
+            }
         }
+    }
+    due.extend(failed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_could_not_be_deleted_is_deleted_later() {
+        let piece = |at: i64, key: &str| Reverse((at, key.to_owned()));
+        let mut due = Due::from([piece(1, "a"), piece(2, "b"), piece(9, "c")]);
+        let fails = async |key: String| match &*key {
+            "a" => Err(ObjectError::Timeout),
+            _ => Ok(()),
+        };
+        remove_due(&mut due, 5, fails).await;
+        assert_eq!(due.clone().into_sorted_vec(), [piece(9, "c"), piece(1, "a")]);
+        remove_due(&mut due, 5, async |_: String| Err(ObjectError::NotFound)).await;
+        assert_eq!(due.into_vec(), [piece(9, "c")]);
     }
 }

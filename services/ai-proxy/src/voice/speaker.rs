@@ -8,6 +8,7 @@ use bytes::Bytes;
 use domain::Tenant;
 use domain::envelope::rfc3339;
 use runtime::clock;
+use runtime::tasks::BoxError;
 use runtime::telemetry::chain;
 use serde_json::json;
 use tokio::time::timeout;
@@ -15,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::lane::Chunk;
 use crate::answering::Recorder;
-use crate::answering::record::Record;
+use crate::answering::record::{Record, RecordError};
 use crate::metrics::Metrics;
 use crate::providers::{Question, Sound};
 use crate::tenants::Turn;
@@ -109,20 +110,31 @@ impl Speaker {
         }
     }
 
+    /// A voice is as personal as what it says: an erasure must reach it in the object store and in its backups.
+    async fn sealed(&self, kept: &Kept) -> Result<Vec<u8>, RecordError> {
+        if kept.user.is_empty() {
+            return Ok(kept.sound.to_vec());
+        }
+        self.recorder.sealed_sound(&kept.tenant, &kept.user, &kept.sound).await
+    }
+
     /// Stores sound for as long as the settings say; not at all where they say nothing.
     pub(super) async fn keep(&self, kept: Kept, time: Option<Duration>) {
         let Some(time) = time else { return };
         let key =
             format!("voice/{}/{}/{}-{}", kept.tenant, kept.conversation, kept.chunk, kept.from);
-        let size = kept.sound.len();
         let stored = async {
+            let sound = self.sealed(&kept).await?;
             let objects = self.recorder.nats().objects(BUCKET, STORE_WITHIN).await?;
-            objects.put(&key, &mut &kept.sound[..]).await
+            Ok::<_, BoxError>(objects.put(&key, &mut &sound[..]).await?)
         };
-        if let Err(error) = stored.await {
-            self.metrics.speech("not_kept");
-            return warn!(error = %chain(&error), "sound was not kept");
-        }
+        let size = match stored.await {
+            Ok(size) => size,
+            Err(error) => {
+                self.metrics.speech("not_kept");
+                return warn!(error = %chain(&*error), "sound was not kept");
+            }
+        };
         let mut data = json!({
             "conversationId": kept.conversation,
             "chunkId": kept.chunk,
@@ -132,6 +144,7 @@ impl Speaker {
         });
         if !kept.user.is_empty() {
             data["userId"] = json!(kept.user);
+            data["sealed"] = json!(true);
         }
         let key = format!("kept:{}:{}", kept.chunk, kept.from);
         let record = Record { tenant: &kept.tenant, kind: "voice.kept", key, data, cause: None };

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::command::command_header;
 use domain::envelope::header;
+use domain::protection::{Subject, open_bytes};
 use domain::subject::voice_request;
-use domain::{Command, EntityToken, Tenant};
+use domain::{Command, EntityToken, Tenant, Token};
 use runtime::nats::Nats;
 use serde_json::{Value, json};
 
@@ -160,6 +161,13 @@ async fn a_spoken_message_is_answered_by_sound_and_sound_is_kept_where_the_setti
     let kept = kinds(&events, "voice.kept").next().unwrap();
     let objects = platform.admin.objects("media", SOON).await.unwrap();
     let stored = objects.get(kept["media"]["key"].as_str().unwrap(), 1 << 20).await.unwrap();
-    assert_eq!(stored, sound);
+    let person = Subject::new(
+        &Tenant::parse("acme").unwrap(),
+        &Token::parse("user").unwrap(),
+        kept["userId"].as_str().unwrap(),
+    );
+    let key = platform.vault.key(&person).await.unwrap().unwrap();
+    assert_eq!(open_bytes(&key, &person, &stored).unwrap(), sound);
+    assert!(!stored.windows(64).any(|piece| piece == &sound[..64]), "in the clear");
     running.stop().await;
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use runtime::durable::Durable;
 use runtime::kv::{KvError, WatchEvent};
+use runtime::object_store::ObjectError;
 use runtime::provision::{self, ApplyOptions, Definitions, Durability, Promise, State};
 use runtime::test_support::TestNats;
 
@@ -152,7 +153,9 @@ async fn an_object_larger_than_a_message_is_stored_replaced_and_removed() {
     assert_eq!(read.get("acme/a.mp3", 100).await.unwrap(), b"short");
     stored.delete("acme/a.mp3").await.unwrap();
     let gone = read.get("acme/a.mp3", 100).await;
-    assert!(matches!(gone, Err(runtime::object_store::ObjectError::NotFound)), "{gone:?}");
+    assert!(matches!(gone, Err(ObjectError::NotFound)), "{gone:?}");
+    let never = stored.delete("acme/b.mp3").await;
+    assert!(matches!(never, Err(ObjectError::NotFound)), "{never:?}");
 }
 
 #[tokio::test]
