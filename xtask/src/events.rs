@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use domain::StreamId;
 use domain::catalogue::{Catalogue, CommandType, Delivery, EventType};
+use domain::protection::Protection;
 use serde_json::Value;
 
 const HEAD: &str = "\
@@ -18,6 +19,7 @@ This document is generated (`cargo xtask docs`) from `shared/catalogue`; a test 
 - *Delivery* is `durable` (stored and replayed), `critical` (stored in CRISIS, given first) or `ephemeral` (sent to who is there, never stored).
 - *Published by* names the roles that need no claim; `closed` is a decision of the platform, which nobody publishes.
 - A field in italics may be left out; `timestamp` is added to every event that has none.
+- What is *sealed* holds no plain text in the log: it opens with the key of that person alone, for who may read the event, and reads `[erased]` once the key is destroyed. Where it must be turned on, a tenant does that by [`[[protection]]`](FILES.md#catalogue_dir-events-of-ones-own).
 - An operator's folder (`CATALOGUE_DIR`) adds types, channels and events of the same form, and changes none of these.
 
 ";
@@ -29,6 +31,7 @@ What clients ask for, over every wire and by `POST /v1/commands`; [PROTOCOL.md](
 
 - Sent by the roles that need no claim; a `publish` claim whose pattern fits one of the names allows it too.
 - What is *filled in* need not be sent; a *bare* argument stands for that field.
+- What is *sealed* is sealed for who sends it (`actor`), and what becomes of it for the person that the event is about.
 - *Decided by* is the entity whose events are its state; commands about one entity are decided one after the other.
 
 ";
@@ -81,7 +84,18 @@ fn command_section(text: &mut String, command: &CommandType) {
     if let Some(failure) = &command.failure {
         line("Told on failure", format!("`{failure}`"));
     }
+    if let Some(protection) = &command.protection {
+        let _ = writeln!(text, "{}", sealed(protection));
+    }
     text.push('\n');
+}
+
+/// What is personal in it, and whose key seals it.
+fn sealed(protection: &Protection) -> String {
+    let when = if protection.always { "Always sealed" } else { "Sealed where turned on" };
+    let fields = list(protection.fields.iter().map(|field| format!("`{field}`")));
+    let (kind, id) = (&protection.kind, &protection.id_field);
+    format!("- {when}: {}, for the {kind} `{id}`", fields.unwrap_or_default())
 }
 
 fn section(text: &mut String, event: &EventType) {
@@ -99,11 +113,13 @@ fn section(text: &mut String, event: &EventType) {
         format!("- Subject: `{}`", subject(event)),
         format!("- Delivery: {delivery}, version {}", event.version),
         format!("- Published by: {}", publishers(event)),
-        format!("- Fields: {}\n", fields(event.schema())),
+        format!("- Fields: {}", fields(event.schema())),
     ];
-    for line in lines {
+    let sealed = event.protection.as_ref().map(sealed);
+    for line in lines.into_iter().chain(sealed) {
         let _ = writeln!(text, "{line}");
     }
+    text.push('\n');
 }
 
 /// With the entity as it is declared; its values are encoded where they are no token.
