@@ -13,11 +13,14 @@ mod endpoint;
 mod ezri;
 mod openai;
 mod scripted;
+mod tidy;
+mod unreachable;
 
 pub use endpoint::{Deadlines, Endpoint};
 pub use ezri::Ezri;
 pub use openai::{Models, OpenAi};
 pub use scripted::Scripted;
+pub(crate) use unreachable::Unreachable;
 
 /// The longest answer, in bytes. The catalogue bounds texts to 65,536 characters, sealed as they are stored.
 pub const MAX_ANSWER: usize = 40_000;
@@ -140,6 +143,20 @@ impl Reason {
         }
     }
 
+    /// Whether the service has not begun with the question, so that it cost nothing.
+    pub const fn is_unasked(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable
+                | Self::RateLimited
+                | Self::Refused
+                | Self::Redirected
+                | Self::CircuitOpen
+                | Self::BudgetExhausted
+                | Self::Abandoned
+        )
+    }
+
     /// Whether the same question may be answered a moment later.
     pub const fn is_passing(self) -> bool {
         match self {
@@ -190,6 +207,14 @@ pub struct Failure {
 impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
         Self { reason, retry_after: None }
+    }
+}
+
+impl Sound {
+    /// With more behind it, for formats whose pieces may follow one another.
+    pub(crate) fn joined(&self, more: &Self) -> Self {
+        let data = [&self.data[..], &more.data[..]].concat().into();
+        Self { content_type: self.content_type.clone(), data }
     }
 }
 

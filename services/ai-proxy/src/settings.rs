@@ -43,6 +43,24 @@ pub struct Settings {
     pub keep_audio: Option<std::time::Duration>,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// As a test needs them that asks nobody.
+    pub(crate) fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            url: "http://localhost:1".to_owned(),
+            key: None,
+            models: Models::default(),
+            deadlines: Deadlines::default(),
+            concurrency: 1,
+            tokens_per_hour: 0,
+            price: None,
+            keep_audio: None,
+        }
+    }
+}
+
 /// Of a million tokens.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Price {

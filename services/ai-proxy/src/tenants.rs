@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use runtime::clock;
 use runtime::http_client::{Client, Limits};
+use runtime::tasks::BoxError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::error;
 
 use crate::limits::{Breaker, BreakerState, Spending};
-use crate::providers::{Endpoint, Ezri, Failure, OpenAi, Provider, Reason, Scripted};
+use crate::providers::{Endpoint, Ezri, Failure, OpenAi, Provider, Reason, Scripted, Unreachable};
 use crate::settings::{Kind, Price, Registry, Settings};
 
 /// Tenants whose tokens are counted; one entry is an hour of minutes.
@@ -74,7 +75,7 @@ impl Tenants {
             return known.clone();
         }
         let service = Arc::new(Service {
-            provider: self.provider(&settings),
+            provider: provider(&settings, self.client(settings.deadlines.connect)),
             places: Arc::new(Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS))),
             breaker: Mutex::default(),
             settings,
@@ -119,27 +120,8 @@ impl Tenants {
         Ok(Turn { service, _place: place, told: false })
     }
 
-    fn provider(&self, settings: &Settings) -> Box<dyn Provider> {
-        if settings.kind == Kind::Scripted {
-            return Box::new(Scripted::default());
-        }
-        let client = match self.client(settings.deadlines.connect) {
-            Ok(client) => client,
-            Err(error) => {
-                error!(%error, "no AI service can be reached: TLS cannot be set up");
-                return Box::new(Scripted::default());
-            }
-        };
-        let key = settings.key.clone();
-        let endpoint = Endpoint::new(client, &settings.url, key, settings.deadlines);
-        match settings.kind {
-            Kind::OpenAi => Box::new(OpenAi::new(endpoint, settings.models.clone())),
-            Kind::Ezri | Kind::Scripted => Box::new(Ezri::new(endpoint)),
-        }
-    }
-
     /// Connections are shared by all who wait equally long for one.
-    fn client(&self, connect: Duration) -> Result<Client, runtime::tasks::BoxError> {
+    fn client(&self, connect: Duration) -> Result<Client, BoxError> {
         let mut clients = lock(&self.inner.clients);
         if let Some(client) = clients.get(&connect) {
             return Ok(client.clone());
@@ -163,6 +145,11 @@ impl Turn {
     /// How long one piece of speech may take.
     pub(crate) fn patience(&self) -> Duration {
         self.service.settings.deadlines.first
+    }
+
+    /// How long a part of an answer may take to become sound.
+    pub(crate) fn patience_to_speak(&self) -> Duration {
+        self.service.settings.deadlines.total
     }
 
     pub(crate) fn price(&self) -> Option<&Price> {
@@ -190,6 +177,53 @@ impl Drop for Turn {
     }
 }
 
+/// The service that the settings name; one that cannot be spoken to fails, and nobody answers in its place.
+fn provider(settings: &Settings, client: Result<Client, BoxError>) -> Box<dyn Provider> {
+    let endpoint =
+        |client| Endpoint::new(client, &settings.url, settings.key.clone(), settings.deadlines);
+    match (settings.kind, client) {
+        (Kind::Scripted, _) => Box::new(Scripted::default()),
+        (Kind::OpenAi, Ok(client)) => {
+            Box::new(OpenAi::new(endpoint(client), settings.models.clone()))
+        }
+        (Kind::Ezri, Ok(client)) => Box::new(Ezri::new(endpoint(client))),
+        (kind, Err(error)) => {
+            error!(%error, "no AI service can be reached: TLS cannot be set up");
+            Box::new(Unreachable(if kind == Kind::Ezri { "ezri" } else { "openai" }))
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::providers::{Question, Speech};
+
+    #[tokio::test]
+    async fn without_tls_a_service_is_unreachable_and_no_script_answers_in_its_place() {
+        let settings = Settings::of(Kind::OpenAi);
+        let service = provider(&settings, Err("no TLS".into()));
+        assert_eq!(service.name(), "openai");
+        let (pieces, _heard) = mpsc::channel(1);
+        let question = Question {
+            conversation: "c".into(),
+            user: "7".into(),
+            message: "m".into(),
+            request_id: "r".into(),
+            text: "Hello.".into(),
+            system: String::new(),
+            history: Vec::new(),
+            crisis_text: String::new(),
+        };
+        let failed = service.answer(&question, &pieces).await.err().unwrap();
+        assert_eq!(failed.reason, Reason::Unreachable);
+        let speech = Speech { conversation: "c".into(), chunk: "v".into(), sound: "".into() };
+        assert_eq!(service.hear(&speech).await.err().unwrap().reason, Reason::Unreachable);
+    }
 }

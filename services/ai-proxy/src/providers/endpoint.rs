@@ -39,9 +39,13 @@ impl Default for Deadlines {
 /// The longest that a service's `Retry-After` is believed.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 const MAX_WHOLE: usize = 1024 * 1024;
+/// The longest answer that is sound: 8 MiB, in base64 where it is.
+const MAX_SOUND: usize = 12 * 1024 * 1024;
 
 pub struct Endpoint {
     client: Client,
+    /// For answers that are sound, which take longer and are larger.
+    sounding: Client,
     /// Without a slash at its end.
     base: String,
     key: Option<Secret>,
@@ -53,7 +57,9 @@ impl Endpoint {
     pub fn new(client: Client, base: &str, key: Option<Secret>, deadlines: Deadlines) -> Self {
         let limits = Limits { deadline: deadlines.first, max_body: MAX_WHOLE };
         let base = base.trim_end_matches('/').to_owned();
-        Self { client: client.limited(limits), base, key, deadlines }
+        let sounding = Limits { deadline: deadlines.total, max_body: MAX_SOUND };
+        let (client, sounding) = (client.limited(limits), client.limited(sounding));
+        Self { client, sounding, base, key, deadlines }
     }
 
     /// Whether a text can be the base of an endpoint.
@@ -100,6 +106,15 @@ impl Endpoint {
     /// The whole of a good answer.
     pub(super) async fn whole(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Failure> {
         let response = self.client.send(request).await.map_err(|error| failure(&error))?;
+        judge(response.status(), response.headers())?;
+        Ok(response)
+    }
+}
+
+impl Endpoint {
+    /// The whole of a good answer that is sound, or holds some.
+    pub(super) async fn sound(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Failure> {
+        let response = self.sounding.send(request).await.map_err(|error| failure(&error))?;
         judge(response.status(), response.headers())?;
         Ok(response)
     }

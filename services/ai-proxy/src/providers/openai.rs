@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use self::completion::{CRISIS_TOOL, Completion, Step};
+use self::completion::{CRISIS_TOOL, Completion, DONE, Step};
 use self::sse::{Broken, Sse};
 use super::endpoint::{Endpoint, next};
 use super::{
@@ -107,7 +107,7 @@ impl OpenAi {
             json!({ "model": model, "voice": voice, "input": text, "response_format": "mp3" });
         let path = self.path("/audio/speech");
         let request = self.endpoint.post(&path, JSON, &[], body.to_string().into())?;
-        let answer = self.endpoint.whole(request).await?;
+        let answer = self.endpoint.sound(request).await?;
         let content_type = content_type(&answer).unwrap_or("audio/mpeg").to_owned();
         Ok(Some(Sound { content_type, data: answer.into_body() }))
     }
@@ -174,6 +174,10 @@ impl Reading {
                     paused_since = Some(Instant::now());
                 }
             }
+        }
+        // Some servers leave out the empty line behind the end mark.
+        if sse.end().is_some_and(|data| data.trim() == DONE) {
+            return Ok(());
         }
         Err(Reason::Truncated.into())
     }

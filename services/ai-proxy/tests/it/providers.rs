@@ -129,6 +129,35 @@ async fn a_stream_that_ends_before_its_end_or_with_an_error_is_a_failure() {
 }
 
 #[tokio::test]
+async fn an_end_mark_counts_without_the_empty_line_behind_it() {
+    let said = "data: {\"choices\":[{\"delta\":{\"content\":\"Well.\"}}]}\n\ndata: [DONE]";
+    let service = SickService::start(Act::RawEnd(said)).await;
+    let (answer, _) = ask(&openai(&service.url())).await;
+    assert_eq!(answer.unwrap_or_else(|failure| panic!("{failure}")).text, "Well.");
+    let cut = "data: {\"choices\":[{\"delta\":{\"content\":\"Well.\"}}]}\n\ndata: [DON";
+    assert_eq!(failure(Act::RawEnd(cut)).await, Reason::Truncated);
+}
+
+#[tokio::test]
+async fn sound_of_several_megabytes_is_taken() {
+    use base64::Engine as _;
+    let sound = vec![7u8; 3 << 20];
+    let encoded = base64::engine::general_purpose::STANDARD.encode(&sound);
+    let told = json!({ "transcription": "Yes.", "audioResponse": encoded });
+    let service = SickService::start(Act::Whole(told)).await;
+    let speech = Speech { conversation: "c-9".into(), chunk: "v-1".into(), sound: "noise".into() };
+    let endpoint = endpoint_with(&service.url(), Deadlines::default());
+    let heard = Ezri::new(endpoint).hear(&speech).await;
+    let heard = heard.unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(heard.reply.unwrap().data.len(), sound.len());
+    // The same service's texts are bounded as before.
+    service.otherwise(Act::Whole(json!({ "response": "x".repeat(3 << 20) })));
+    let endpoint = endpoint_with(&service.url(), Deadlines::default());
+    let (answer, _) = ask(&Ezri::new(endpoint)).await;
+    assert_eq!(answer.err().unwrap().reason, Reason::TooLarge);
+}
+
+#[tokio::test]
 async fn a_body_of_a_hundred_megabytes_is_not_taken_in() {
     // With time enough: the size is what ends it.
     let service = SickService::start(Act::Flood(100 << 20)).await;

@@ -32,6 +32,8 @@ pub(crate) enum Act {
     ErrorInside,
     /// These lines as they are.
     Raw(&'static str),
+    /// These lines as they are and nothing behind them.
+    RawEnd(&'static str),
     /// A body of this many bytes, all of them comments and data without an end.
     Flood(usize),
     Redirect(&'static str),
@@ -196,6 +198,12 @@ async fn act_out(stream: &mut TcpStream, act: Act, asked: &Asked) -> std::io::Re
             head(stream).await?;
             chunk(stream, text).await?;
             end(stream).await
+        }
+        Act::RawEnd(text) => {
+            head(stream).await?;
+            chunk(stream, text).await?;
+            stream.write_all(b"0\r\n\r\n").await?;
+            Ok(true)
         }
         Act::Flood(bytes) => {
             head(stream).await?;

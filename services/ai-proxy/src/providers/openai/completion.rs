@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::providers::tidy::tidied;
 use crate::providers::{MAX_ANSWER, Reason, Usage};
 
 /// The tool by which a model reports a crisis; offered where the settings say so.
 pub(super) const CRISIS_TOOL: &str = "report_crisis";
-const DONE: &str = "[DONE]";
+pub(super) const DONE: &str = "[DONE]";
 /// Pieces of tool calls that are kept; the one tool there is takes few arguments.
 const MAX_ARGUMENTS: usize = 16 * 1024;
 const MAX_TOOLS: usize = 8;
+const MAX_NAME: usize = 512;
 
 #[derive(Default)]
 pub(super) struct Completion {
@@ -49,8 +51,7 @@ struct Chunk {
 
 #[derive(Deserialize)]
 struct Choice {
-    #[serde(default)]
-    index: u32,
+    index: Option<u32>,
     delta: Option<Delta>,
     /// In place of `delta` when a server answers without streaming.
     message: Option<Delta>,
@@ -78,15 +79,16 @@ struct Part {
 
 #[derive(Deserialize)]
 struct ToolPiece {
-    #[serde(default)]
-    index: u32,
+    /// Some servers leave it out, or give every call the same.
+    index: Option<u32>,
     function: Option<FunctionPiece>,
 }
 
 #[derive(Deserialize)]
 struct FunctionPiece {
     name: Option<String>,
-    arguments: Option<String>,
+    /// A text in pieces; some servers send the object itself.
+    arguments: Option<Value>,
 }
 
 impl Completion {
@@ -102,7 +104,7 @@ impl Completion {
         self.model = chunk.model.or_else(|| self.model.take());
         self.usage = chunk.usage.as_ref().and_then(usage).or(self.usage);
         let mut piece = String::new();
-        for choice in chunk.choices.into_iter().flatten().filter(|choice| choice.index == 0) {
+        for choice in chunk.choices.into_iter().flatten().filter(|it| it.index.unwrap_or(0) == 0) {
             self.finish = choice.finish_reason.or_else(|| self.finish.take());
             let Some(delta) = choice.delta.or(choice.message) else { continue };
             piece.push_str(&delta.content.map(Content::text).unwrap_or_default());
@@ -120,15 +122,19 @@ impl Completion {
     }
 
     fn tool(&mut self, piece: ToolPiece) {
-        if self.tools.len() >= MAX_TOOLS && !self.tools.contains_key(&piece.index) {
+        let index = piece.index.unwrap_or(0);
+        if self.tools.len() >= MAX_TOOLS && !self.tools.contains_key(&index) {
             return;
         }
-        let (tool, Some(function)) = (self.tools.entry(piece.index).or_default(), piece.function)
-        else {
+        let (tool, Some(function)) = (self.tools.entry(index).or_default(), piece.function) else {
             return;
         };
-        tool.name.push_str(&function.name.unwrap_or_default());
-        let arguments = function.arguments.unwrap_or_default();
+        tool.named(&function.name.unwrap_or_default());
+        let arguments = match function.arguments {
+            Some(Value::String(piece)) => piece,
+            Some(Value::Null) | None => String::new(),
+            Some(whole) => whole.to_string(),
+        };
         if tool.arguments.len() + arguments.len() <= MAX_ARGUMENTS {
             tool.arguments.push_str(&arguments);
         }
@@ -136,13 +142,12 @@ impl Completion {
 
     /// The finished answer; `crisis_text` is said when the model reports a crisis and says nothing else.
     pub(super) fn object(&mut self, crisis_text: &str) -> Result<Map<String, Value>, Reason> {
-        let crisis = self.tools.values().find(|tool| tool.name == CRISIS_TOOL);
+        let crisis = self.tools.values().find(|tool| tool.reports_crisis());
         let mut object = Map::new();
         object.insert("crisis_detected".to_owned(), json!(crisis.is_some()));
         if let Some(tool) = crisis {
             // Arguments that cannot be read leave the severity unknown, which counts as the highest.
-            let told: Map<String, Value> =
-                serde_json::from_str(&tool.arguments).unwrap_or_default();
+            let told = tool.told();
             for (from, to) in [("severity", "severity"), ("signals", "detected_signals")] {
                 object.extend(told.get(from).map(|value| (to.to_owned(), value.clone())));
             }
@@ -155,7 +160,27 @@ impl Completion {
         }
         object.insert("response".to_owned(), json!(self.text));
         object.extend(self.finish.take().map(|why| ("finish_reason".to_owned(), json!(why))));
-        Ok(object)
+        Ok(tidied(object))
+    }
+}
+
+impl Tool {
+    /// A name comes in pieces, or whole with every piece of the arguments.
+    fn named(&mut self, piece: &str) {
+        if self.name != piece && self.name != CRISIS_TOOL && self.name.len() < MAX_NAME {
+            self.name.push_str(piece);
+        }
+    }
+
+    /// Calls that share an index run into one another; a crisis among them still is one.
+    fn reports_crisis(&self) -> bool {
+        self.name.contains(CRISIS_TOOL)
+    }
+
+    /// What the calls say, however many run into one another; what cannot be read ends it.
+    fn told(&self) -> Map<String, Value> {
+        let calls = serde_json::Deserializer::from_str(&self.arguments).into_iter();
+        calls.map_while(Result::<Map<String, Value>, _>::ok).flatten().collect()
     }
 }
 
@@ -230,6 +255,57 @@ mod tests {
         let expected = json!({ "crisis_detected": true, "severity": "high",
             "detected_signals": ["plan"], "response": "You are not alone." });
         assert_eq!(Value::Object(object), expected);
+    }
+
+    /// A piece of a tool's call, whatever the server makes of its index.
+    fn call(index: &Value, name: Value, arguments: Value) -> Value {
+        let function = json!({ "name": name, "arguments": arguments });
+        let piece = json!({ "index": index, "function": function });
+        json!({ "choices": [{ "index": null, "delta": { "tool_calls": [piece] } }] })
+    }
+
+    #[test]
+    fn a_crisis_is_heard_however_a_server_names_and_counts_its_calls() {
+        let (zero, none) = (json!(0), Value::Null);
+        let halves = ["{\"severity\":\"high\",", "\"signals\":[\"plan\"]}"];
+        let whole = json!({ "severity": "high", "signals": ["plan"] });
+        let name = json!("report_crisis");
+        let said = [
+            // The name again with every piece.
+            vec![
+                call(&zero, name.clone(), json!(halves[0])),
+                call(&zero, name.clone(), json!(halves[1])),
+            ],
+            // No index at all, and the name in pieces.
+            vec![
+                call(&none, json!("report_"), json!(halves[0])),
+                call(&none, json!("crisis"), json!(halves[1])),
+            ],
+            // Two calls under one index.
+            vec![
+                call(&zero, json!("other"), json!("{}")),
+                call(&zero, name.clone(), json!(halves.concat())),
+            ],
+            // The same call twice, and arguments that are no text.
+            vec![call(&none, name.clone(), whole.clone()), call(&none, name.clone(), whole)],
+        ];
+        for chunks in said {
+            let object = take(&chunks).unwrap().object("Call.").unwrap();
+            let told = (&object["crisis_detected"], &object["severity"]);
+            assert_eq!(told, (&json!(true), &json!("high")), "{chunks:?}");
+            assert_eq!(object["detected_signals"], json!(["plan"]), "{chunks:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_model_says_of_a_crisis_is_brought_into_form() {
+        let arguments = json!({ "severity": 3, "signals": [1, null, ["x"], "plan"] });
+        let chunk = call(&json!(0), json!("report_crisis"), json!(arguments.to_string()));
+        let object = take(&[chunk]).unwrap().object("Call.").unwrap();
+        assert_eq!(object["crisis_detected"], true);
+        assert_eq!(object.get("severity"), None);
+        let signals = object["detected_signals"].as_array().unwrap();
+        assert!(signals.iter().all(Value::is_string), "{signals:?}");
     }
 
     #[test]

@@ -48,6 +48,12 @@ impl Sse {
         self.events.pop_front()
     }
 
+    /// What the body ended with where it left out the line that ends an event.
+    pub(super) fn end(&mut self) -> Option<String> {
+        self.end_line().ok()?;
+        self.next().or_else(|| String::from_utf8(self.data.take()?).ok())
+    }
+
     fn end_line(&mut self) -> Result<(), Broken> {
         let mut line = &self.line[..];
         if !std::mem::replace(&mut self.begun, true) {
@@ -111,6 +117,17 @@ mod tests {
     #[test]
     fn an_event_that_is_not_ended_is_none() {
         assert!(all(&[b"data: a\n"]).is_empty());
+    }
+
+    #[test]
+    fn what_stands_at_the_end_without_an_empty_line_can_still_be_read() {
+        for text in ["data: a\n\ndata: [DONE]", "data: a\n\ndata: [DONE]\r\n"] {
+            let mut sse = Sse::default();
+            sse.push(text.as_bytes()).unwrap();
+            assert_eq!(sse.next().as_deref(), Some("a"));
+            assert_eq!(sse.end().as_deref(), Some("[DONE]"), "{text:?}");
+        }
+        assert_eq!(Sse::default().end(), None);
     }
 
     #[test]
