@@ -15,9 +15,11 @@ use runtime::nats::Nats;
 use runtime::telemetry::chain;
 use runtime::vault::{Vault, VaultError};
 use runtime::{clock, ids};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 use tracing::{debug, error, warn};
+
+mod unnamed;
 
 /// The source of what the AI side appends.
 pub(crate) const SOURCE: &str = "/ai";
@@ -135,9 +137,16 @@ impl Recorder {
         if let (Some(protection), Some(data)) = (protection, record.data.as_object_mut())
             && let Some(subject) = protection.subject(record.tenant, data)
         {
-            self.vault.seal(data, protection, &subject).await.map_err(locked)?;
+            let protection = unnamed::protected(record.kind, data, protection);
+            self.vault.seal(data, &protection, &subject).await.map_err(locked)?;
         }
         Ok(record)
+    }
+
+    /// Tells who listens what the AI is at.
+    pub(crate) async fn state(&self, tenant: &Tenant, conversation: &str, state: &'static str) {
+        let data = json!({ "conversationId": conversation, "state": state });
+        self.live(tenant, "conversation.state", data).await;
     }
 
     /// Sends an ephemeral event to who listens; nobody misses one that cannot be sent.
