@@ -11,6 +11,7 @@ mod delta;
 pub(crate) mod dispatch;
 pub(crate) mod fact;
 mod fold;
+mod overdue;
 mod plan;
 mod question;
 pub(crate) mod record;
@@ -20,5 +21,6 @@ mod tests;
 mod worker;
 
 pub(crate) use board::Board;
+pub(crate) use overdue::Late;
 pub(crate) use record::Recorder;
 pub(crate) use worker::Worker;

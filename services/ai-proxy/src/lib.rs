@@ -91,6 +91,8 @@ fn answer(
     let hearing = Voice::new(recorder.clone(), board.clone(), tenants.clone(), speaker.clone());
     let voice = readiness.condition("speech");
     tasks.spawn("voice", voice::run(hearing, metrics.clone(), voice, config.grace, stop.clone()));
+    let lost = voice::lost::run(recorder.clone(), board.clone(), metrics.clone(), stop.clone());
+    tasks.spawn("lost speech", lost);
     tasks.spawn("kept sound", voice::keeper::run(nats.clone(), stop.clone()));
     let (all, counted) = (tenants.clone(), metrics.clone());
     let worker = Worker::new(recorder, board, all, templates.clone(), counted, speaker);

@@ -2,11 +2,15 @@
 //! are spoken where the AI service can.
 //!
 //! `intake` accepts or refuses a piece, `lane` processes a conversation's pieces one after the other, `speaker` sends
-//! sound, `keeper` removes what was kept. Sound is in no stored event. What the text means is none of their business: it goes the way of every message.
+//! sound, `keeper` removes what was kept,
+//! `lost` tells of what died with its process. Sound is in no stored event. What the text means is none of their business: it goes the way of every message.
 
 mod intake;
 pub(crate) mod keeper;
 mod lane;
+pub(crate) mod lost;
+mod places;
+mod sentences;
 mod speaker;
 
 pub(crate) use intake::{Voice, run};

@@ -4,6 +4,7 @@
 //! it is needed. It must not know how answers are made.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tracing::warn;
 
 use super::fact::{self, Fact, Key, Stored};
 use super::fold::Conversation;
+use super::overdue::{Late, Overdue};
 use crate::tenants::Tenants;
 
 /// Budgets count the last hour, and most conversations that are alive began within it.
@@ -46,12 +48,26 @@ struct Inner {
     /// The last sequence taken in.
     position: watch::Sender<u64>,
     reads: Semaphore,
+    read_within: Duration,
+    overdue: Mutex<Overdue>,
+    /// Whether the tail has come to the end of the log, as far as is known.
+    is_current: AtomicBool,
 }
 
 enum Entry {
     Whole(Conversation),
     /// Its beginning lies before the tail's.
-    Partial(Vec<Stored>),
+    Partial(Partial),
+}
+
+/// What is known of a conversation while its beginning is being read, which may take several looks.
+#[derive(Default)]
+struct Partial {
+    /// As far as it was read from the log, up to the last sequence that was.
+    read: Conversation,
+    read_to: u64,
+    /// What the tail has brought.
+    newest: Vec<Stored>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -60,12 +76,19 @@ pub(crate) struct Unread;
 
 impl Board {
     pub(crate) fn new(nats: &Nats, tenants: Tenants) -> Self {
+        Self::reading_within(nats, tenants, READ_WITHIN)
+    }
+
+    fn reading_within(nats: &Nats, tenants: Tenants, read_within: Duration) -> Self {
         let inner = Inner {
             nats: nats.clone(),
             tenants,
             entries: Mutex::default(),
             position: watch::Sender::new(0),
             reads: Semaphore::new(READS),
+            read_within,
+            overdue: Mutex::default(),
+            is_current: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -107,10 +130,13 @@ impl Board {
                 FollowEvent::Rewound(_) => {
                     warn!("the stream of conversations was put back; it is read anew");
                     self.entries().clear();
+                    *lock(&self.inner.overdue) = Overdue::default();
                     self.inner.position.send_replace(0);
                 }
             }
-            if follower.lag() == 0 {
+            let is_current = follower.lag() == 0;
+            self.inner.is_current.store(is_current, Ordering::Relaxed);
+            if is_current {
                 ready.holds();
             }
         }
@@ -118,20 +144,21 @@ impl Board {
 
     fn take(&self, entries: &mut HashMap<Key, Entry>, message: &runtime::LogMessage) {
         let Some((key, stored)) = fact::read(message) else { return };
-        if let Fact::Used { tokens } = stored.fact {
+        if let Fact::Used { tokens, .. } = stored.fact {
             self.inner.tenants.used(key.tenant.as_str(), stored.at, tokens);
         }
+        lock(&self.inner.overdue).take(&key, &stored);
         let begins = stored.fact == Fact::Started;
         let entry = entries.entry(key).or_insert_with(|| {
-            if begins { Entry::Whole(Conversation::default()) } else { Entry::Partial(Vec::new()) }
+            if begins { Entry::Whole(Conversation::default()) } else { Entry::unread() }
         });
         match entry {
             Entry::Whole(conversation) => conversation.apply(&stored),
-            Entry::Partial(facts) if facts.len() < MOST_FACTS => facts.push(stored),
-            // Too many to keep for a conversation that nobody here works on: the next look reads them all.
-            Entry::Partial(facts) => {
-                facts.clear();
-                facts.push(stored);
+            Entry::Partial(it) if it.newest.len() < MOST_FACTS => it.newest.push(stored),
+            // Too many to keep for a conversation that nobody here works on: the next look reads them.
+            Entry::Partial(it) => {
+                it.newest.clear();
+                it.newest.push(stored);
             }
         }
     }
@@ -160,36 +187,65 @@ impl Board {
             let _place = self.inner.reads.acquire().await;
             self.read(key).await
         };
-        let facts = timeout(READ_WITHIN, read).await.map_err(|_| Unread)?.map_err(|_| Unread)?;
-        let mut conversation = Conversation::default();
-        facts.iter().for_each(|stored| conversation.apply(stored));
+        timeout(self.inner.read_within, read).await.map_err(|_| Unread)?.map_err(|_| Unread)?;
         let mut entries = self.entries();
-        let entry = entries.entry(key.clone()).or_insert_with(|| Entry::Partial(Vec::new()));
-        match entry {
+        let entry = entries.entry(key.clone()).or_insert_with(Entry::unread);
+        let conversation = match entry {
             // Somebody else was faster.
             Entry::Whole(known) => return Ok(known.clone()),
-            // What came while it was read; the fold passes over what it has seen.
-            Entry::Partial(facts) => facts.iter().for_each(|stored| conversation.apply(stored)),
-        }
+            Entry::Partial(it) => {
+                let mut conversation = std::mem::take(&mut it.read);
+                // What came while it was read; the fold passes over what it has seen.
+                it.newest.iter().for_each(|stored| conversation.apply(stored));
+                conversation
+            }
+        };
         *entry = Entry::Whole(conversation.clone());
         Ok(conversation)
     }
 
-    /// All that the log holds of it, one after the other: a consumer for it would outlive its use.
-    async fn read(&self, key: &Key) -> Result<Vec<Stored>, ReadError> {
+    /// Reads what the log holds of it, one after the other: a consumer for it would outlive its use. What was read is
+    /// kept at once, so that a look that takes too long is not for nothing: the next one goes on.
+    async fn read(&self, key: &Key) -> Result<(), ReadError> {
         let (reader, stream) = (self.inner.nats.log_reader(), StreamId::Conversations.name());
         let filter = entity_filter(&key.tenant, &key.entity);
-        let (mut facts, mut from) = (Vec::new(), 1);
-        while let Some(message) = reader.next_from_leader(stream, from, &filter).await? {
-            from = message.sequence + 1;
-            facts.extend(fact::read(&message).map(|(_, stored)| stored));
+        while let Some(from) = self.partial(key, |it| it.read_to + 1) {
+            let Some(message) = reader.next_from_leader(stream, from, &filter).await? else {
+                return Ok(());
+            };
+            self.partial(key, |it| {
+                it.read_to = it.read_to.max(message.sequence);
+                if let Some((_, stored)) = fact::read(&message) {
+                    it.read.apply(&stored);
+                }
+            });
         }
-        Ok(facts)
+        Ok(())
+    }
+
+    /// `None` once somebody else has read it to the end.
+    fn partial<T>(&self, key: &Key, change: impl FnOnce(&mut Partial) -> T) -> Option<T> {
+        match self.entries().entry(key.clone()).or_insert_with(Entry::unread) {
+            Entry::Whole(_) => None,
+            Entry::Partial(it) => Some(change(it)),
+        }
+    }
+
+    /// Pieces of speech that nobody has made anything of in time, as far as the tail can know.
+    pub(crate) fn late(&self, now: i64) -> Vec<Late> {
+        if !self.inner.is_current.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        lock(&self.inner.overdue).due(now)
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
-        self.inner.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.entries)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn shrink(entries: &mut HashMap<Key, Entry>) {
@@ -204,14 +260,65 @@ fn shrink(entries: &mut HashMap<Key, Entry>) {
 }
 
 impl Entry {
+    fn unread() -> Self {
+        Self::Partial(Partial::default())
+    }
+
     fn seen(&self) -> u64 {
         match self {
             Self::Whole(conversation) => conversation.seen,
-            Self::Partial(facts) => facts.last().map_or(0, |stored| stored.sequence),
+            Self::Partial(it) => it.newest.last().map_or(it.read_to, |stored| stored.sequence),
         }
     }
 
     fn is_open(&self) -> bool {
         matches!(self, Self::Whole(conversation) if !conversation.open.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Tenant;
+    use domain::catalogue::{Catalogue, Defaults, Publication};
+    use domain::token::EntityToken;
+    use runtime::ids;
+    use runtime::test_support::TestNats;
+    use serde_json::json;
+
+    use super::*;
+    use crate::settings::{Kind, Registry, Settings};
+
+    const EVENTS: usize = 2_000;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_long_conversation_is_read_to_its_end_however_slowly_the_log_answers() {
+        let nats = Box::pin(TestNats::start()).await;
+        let admin = nats.nats("admin").await;
+        let (catalogue, log) = (Catalogue::builtin().unwrap(), admin.event_log());
+        let tenant = Tenant::parse("acme").unwrap();
+        for at in 0..EVENTS {
+            let data = json!({ "conversationId": "c-1", "messageId": format!("m-{at}"),
+                "attempt": 1, "holder": "h", "leaseMs": 1 });
+            let publication = Publication::new("ai.attempt.extended", "/test", data);
+            let defaults = Defaults { id: ids::ordered(), now: clock::now() };
+            let event = catalogue.admit_own(&tenant, publication, defaults).unwrap();
+            log.publish_envelope(&event.subject, &event.message_id, &event.envelope, None)
+                .await
+                .unwrap();
+        }
+        let registry = Registry::open(Settings::of(Kind::Scripted), None).unwrap();
+        let within = Duration::from_millis(50);
+        let board = Board::reading_within(&admin, Tenants::new(registry), within);
+        let key = Key::new(&tenant, &EntityToken::from_external("c-1"));
+        let mut looks = 1;
+        let read = loop {
+            match board.conversation(&key).await {
+                Ok(conversation) => break conversation,
+                Err(Unread) => looks += 1,
+            }
+            assert!(looks < 5_000, "no look comes any further");
+        };
+        assert_eq!(read.revision, EVENTS as u64);
+        assert!(looks > 1, "one look was enough: the test shows nothing");
     }
 }

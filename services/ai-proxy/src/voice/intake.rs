@@ -14,11 +14,12 @@ use runtime::ops::Condition;
 use runtime::requests::Request;
 use runtime::tasks::{BoxError, Connections};
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::lane::{self, Chunk};
+use super::places::{Place, Places};
 use super::{PREFIX, Speaker};
 use crate::answering::fact::Key;
 use crate::answering::record::Record;
@@ -32,8 +33,6 @@ const QUEUE: &str = "ai-proxy";
 const MAX_CHUNK: usize = 1_000_000;
 /// Pieces of one conversation that wait; more are refused until there is a place.
 const WAITING: usize = 4;
-/// Pieces that one instance holds, each up to a megabyte.
-const HELD: usize = 128;
 const RETRY: Duration = Duration::from_secs(1);
 /// Besides what the AI service may take: appending, and waiting for what was said before.
 const SPARE: Duration = Duration::from_secs(10);
@@ -49,7 +48,7 @@ pub(super) struct Inner {
     pub(super) tenants: Tenants,
     pub(super) speaker: Speaker,
     lanes: Mutex<HashMap<Key, mpsc::Sender<Chunk>>>,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 /// Why a piece is not taken.
@@ -80,7 +79,7 @@ impl Voice {
         tenants: Tenants,
         speaker: Speaker,
     ) -> Self {
-        let (lanes, places) = (Mutex::default(), Arc::new(Semaphore::new(HELD)));
+        let (lanes, places) = (Mutex::default(), Places::default());
         Self { inner: Arc::new(Inner { recorder, board, tenants, speaker, lanes, places }) }
     }
 }
@@ -154,7 +153,7 @@ impl Voice {
             return Err(BAD);
         }
         let user = request.headers.get(command_header::ACTOR).ok_or(BAD)?.to_owned();
-        let held = self.inner.places.clone().try_acquire_owned().map_err(|_| BUSY)?;
+        let held = self.inner.places.take(&tenant).ok_or(BUSY)?;
         let key = Key::new(&tenant, &entity);
         // A place first: what has a place in the log's order must be processed.
         let place = self.lane(&key, metrics, lanes).try_reserve_owned().map_err(|_| BUSY)?;
@@ -221,7 +220,7 @@ struct Arrived {
 }
 
 impl Arrived {
-    fn at(self, key: Key, sequence: u64, held: OwnedSemaphorePermit) -> Chunk {
+    fn at(self, key: Key, sequence: u64, held: Place) -> Chunk {
         let Self { conversation, user, connection, chunk, sound } = self;
         Chunk { key, conversation, user, connection, id: chunk, sound, sequence, _held: held }
     }

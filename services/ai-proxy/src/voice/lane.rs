@@ -4,19 +4,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::Command;
 use domain::command::Actor;
 use domain::identity::Role;
-use runtime::clock;
+use domain::{Command, Tenant};
 use runtime::telemetry::chain;
+use runtime::{clock, ids};
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::warn;
 
 use super::intake::Voice;
+use super::places::Place;
 use crate::answering::fact::Key;
 use crate::answering::record::{Record, RecordError};
+use crate::limits::pause;
 use crate::metrics::Metrics;
 use crate::providers::{Failure, Heard, Reason, Speech};
 use crate::tenants::{NotNow, Turn};
@@ -27,6 +29,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a piece waits for a place among the tenant's requests.
 const PLACE_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
+/// What a piece may take beyond one request: its lease is longer by a little more.
+const RETRIES_WITHIN: Duration = Duration::from_secs(4);
+/// How often the AI service may fail at one piece; all of it within the piece's time.
+const MOST_FAILURES: u32 = 3;
 /// What the sender is told, as application 001 words it.
 const FAILED: &str = "Voice processing failed";
 
@@ -40,7 +46,7 @@ pub(crate) struct Chunk {
     pub(super) sound: Bytes,
     /// Its place in the log's order.
     pub(super) sequence: u64,
-    pub(super) _held: OwnedSemaphorePermit,
+    pub(super) _held: Place,
 }
 
 pub(super) struct Lane {
@@ -76,14 +82,35 @@ impl Lane {
         }
     }
 
+    /// As text. A service that fails for a moment is asked again, as with a written message, while there is time.
     async fn hear(&self, chunk: &Chunk) -> Result<(Heard, Turn), Failure> {
+        let patience = self.voice.inner.tenants.service(chunk.key.tenant.as_str());
+        let until = Instant::now() + patience.settings.deadlines.first + RETRIES_WITHIN;
+        let mut failures = 0;
+        loop {
+            let failure = match self.hear_once(chunk, until).await {
+                Ok(heard) => return Ok(heard),
+                Err(failure) => failure,
+            };
+            failures += 1;
+            let rest = pause(failures, &failure, ids::jitter(u64::MAX));
+            let again = rest.map(|rest| Instant::now() + rest).filter(|again| *again < until);
+            match again.filter(|_| failure.reason.is_passing() && failures < MOST_FAILURES) {
+                Some(again) => sleep_until(again).await,
+                None => return Err(failure),
+            }
+        }
+    }
+
+    async fn hear_once(&self, chunk: &Chunk, until: Instant) -> Result<(Heard, Turn), Failure> {
         let mut turn = self.turn(chunk).await?;
         let speech = Speech {
             conversation: chunk.conversation.clone(),
             chunk: chunk.id.clone(),
             sound: chunk.sound.clone(),
         };
-        let heard = timeout(turn.patience(), turn.provider().hear(&speech)).await;
+        let until = until.min(Instant::now() + turn.patience());
+        let heard = timeout_at(until, turn.provider().hear(&speech)).await;
         match heard.unwrap_or_else(|_| Err(Reason::Timeout.into())) {
             Ok(heard) => {
                 turn.succeeded();
@@ -97,12 +124,12 @@ impl Lane {
     }
 
     async fn turn(&self, chunk: &Chunk) -> Result<Turn, Failure> {
-        let deadline = tokio::time::Instant::now() + PLACE_WITHIN;
+        let deadline = Instant::now() + PLACE_WITHIN;
         loop {
             match self.voice.inner.tenants.turn(chunk.key.tenant.as_str()) {
                 Ok(turn) => return Ok(turn),
                 Err(NotNow::Failed(failure)) => return Err(failure),
-                Err(NotNow::Full) if tokio::time::Instant::now() < deadline => {
+                Err(NotNow::Full) if Instant::now() < deadline => {
                     sleep(PAUSE).await;
                 }
                 Err(NotNow::Full) => return Err(Reason::Timeout.into()),
@@ -131,14 +158,17 @@ impl Lane {
         let mut data = self.data(chunk);
         data["text"] = json!(text);
         let recorder = &self.voice.inner.recorder;
-        recorder.unguarded(self.record(chunk, "voice.transcription", "heard", data)).await?;
-        self.metrics.speech("heard");
-        let speaker = &self.voice.inner.speaker;
-        let tenant = &chunk.key.tenant;
+        let (tenant, key) = (&chunk.key.tenant, format!("heard:{}", chunk.id));
         if !text.is_empty() {
-            // What the user says, on the way that every message takes.
+            // What the user says, on the way that every message takes. First, so that who dies behind this line has
+            // lost nothing that is not in the log; the text is for who listens, and for the screen where the message
+            // is refused.
             recorder.command(message(chunk, text)).await?;
         }
+        let record = Record { tenant, kind: "voice.transcription", key, data, cause: None };
+        recorder.unguarded(record).await?;
+        self.metrics.speech("heard");
+        let speaker = &self.voice.inner.speaker;
         if let Some(reply) = heard.reply {
             speaker.send(tenant, &chunk.conversation, &chunk.user, Some(&chunk.id), &reply).await;
             speaker.keep(chunk.kept("ai", reply.data, reply.content_type), turn.keep_audio()).await;
@@ -150,35 +180,36 @@ impl Lane {
     }
 
     async fn failed(&self, chunk: &Chunk, failure: &Failure) -> Result<(), RecordError> {
-        let mut data = self.data(chunk);
-        data["message"] = json!(FAILED);
-        data["code"] = json!("voice_unavailable");
-        data["reason"] = json!(failure.reason.name());
-        let recorder = &self.voice.inner.recorder;
-        recorder.unguarded(self.record(chunk, "ai.failed", "unheard", data)).await?;
+        let (tenant, reason) = (&chunk.key.tenant, failure.reason.name());
+        let record = unheard(tenant, &chunk.conversation, &chunk.id, &chunk.user, reason);
+        self.voice.inner.recorder.unguarded(record).await?;
         self.state(chunk, "idle").await;
         Ok(())
     }
 
     async fn state(&self, chunk: &Chunk, state: &'static str) {
-        let data = json!({ "conversationId": chunk.conversation, "state": state });
-        self.voice.inner.recorder.live(&chunk.key.tenant, "conversation.state", data).await;
+        self.voice.inner.recorder.state(&chunk.key.tenant, &chunk.conversation, state).await;
     }
 
     fn data(&self, chunk: &Chunk) -> Value {
         json!({ "conversationId": chunk.conversation, "chunkId": chunk.id, "userId": chunk.user })
     }
+}
 
-    fn record<'a>(
-        &self,
-        chunk: &'a Chunk,
-        kind: &'static str,
-        what: &str,
-        data: Value,
-    ) -> Record<'a> {
-        let key = format!("{what}:{}", chunk.id);
-        Record { tenant: &chunk.key.tenant, kind, key, data, cause: None }
+/// Word that a piece could not be processed; the same however often it is told.
+pub(super) fn unheard<'a>(
+    tenant: &'a Tenant,
+    conversation: &str,
+    chunk: &str,
+    user: &str,
+    reason: &'static str,
+) -> Record<'a> {
+    let mut data = json!({ "conversationId": conversation, "chunkId": chunk, "message": FAILED,
+        "code": "voice_unavailable", "reason": reason });
+    if !user.is_empty() {
+        data["userId"] = json!(user);
     }
+    Record { tenant, kind: "ai.failed", key: format!("unheard:{chunk}"), data, cause: None }
 }
 
 fn message(chunk: &Chunk, text: &str) -> Command {

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::lane::Chunk;
+use super::sentences;
 use crate::answering::Recorder;
 use crate::answering::record::{Record, RecordError};
 use crate::metrics::Metrics;
@@ -52,13 +53,7 @@ impl Speaker {
 
     /// Speaks an answer, where the service can. The answer itself is stored already: a failure costs the sound alone.
     pub(crate) async fn say(&self, tenant: &Tenant, question: &Question, turn: &Turn, text: &str) {
-        let spoken = timeout(turn.patience(), turn.provider().speak(text)).await;
-        let sound = match spoken {
-            Ok(Ok(Some(sound))) => sound,
-            Ok(Ok(None)) => return,
-            Ok(Err(failure)) => return self.unspoken(failure.reason.name()),
-            Err(_) => return self.unspoken("timeout"),
-        };
+        let Some(sound) = self.spoken(turn, text).await else { return };
         self.metrics.speech("spoken");
         let (conversation, user) = (&question.conversation, &question.user);
         self.send(tenant, conversation, user, Some(&question.message), &sound).await;
@@ -72,6 +67,30 @@ impl Speaker {
             content_type: sound.content_type,
         };
         self.keep(kept, turn.keep_audio()).await;
+    }
+
+    /// The text as sound: long ones in parts, whose sound is joined as players take MP3.
+    async fn spoken(&self, turn: &Turn, text: &str) -> Option<Sound> {
+        let mut whole: Option<Sound> = None;
+        for part in sentences::parts(text) {
+            let spoken = timeout(turn.patience_to_speak(), turn.provider().speak(part)).await;
+            let sound = match spoken {
+                Ok(Ok(sound)) => sound?,
+                Ok(Err(failure)) => {
+                    self.unspoken(failure.reason.name());
+                    return None;
+                }
+                Err(_) => {
+                    self.unspoken("timeout");
+                    return None;
+                }
+            };
+            whole = Some(match whole {
+                None => sound,
+                Some(before) => before.joined(&sound),
+            });
+        }
+        whole
     }
 
     fn unspoken(&self, reason: &'static str) {

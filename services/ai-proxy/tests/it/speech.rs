@@ -16,7 +16,11 @@ use crate::sick_service::{Act, SickService};
 
 /// As the gateway hands a piece over.
 async fn speak(gateway: &Nats, conversation: &str, sound: &[u8]) -> Value {
-    let tenant = Tenant::parse(TENANT).unwrap();
+    speak_in(gateway, TENANT, conversation, sound).await
+}
+
+async fn speak_in(gateway: &Nats, tenant: &str, conversation: &str, sound: &[u8]) -> Value {
+    let tenant = Tenant::parse(tenant).unwrap();
     let subject = voice_request(&tenant, &EntityToken::from_external(conversation));
     let headers = [
         (command_header::ACTOR, "7".to_owned()),
@@ -122,8 +126,8 @@ async fn what_comes_faster_than_it_is_understood_is_refused_and_what_fails_is_to
     };
     assert_eq!(refused["code"], "voice_busy");
     assert!((4..=6).contains(&accepted), "{accepted}");
-    service.otherwise(Act::Whole(json!({ "transcription": "Again.", "audioResponse": null })));
     let events = platform.until("c-1", |it| kinds(it, "ai.failed").count() >= 1).await;
+    service.otherwise(Act::Whole(json!({ "transcription": "Again.", "audioResponse": null })));
     let failed = kinds(&events, "ai.failed").next().unwrap();
     assert_eq!(failed["message"], "Voice processing failed");
     assert_eq!(
@@ -131,6 +135,69 @@ async fn what_comes_faster_than_it_is_understood_is_refused_and_what_fails_is_to
         (&json!("voice_unavailable"), &json!("timeout"))
     );
     platform.until("c-1", |it| kinds(it, "voice.transcription").count() >= 1).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speech_is_asked_for_again_when_the_service_fails_for_a_moment() {
+    let platform = Box::pin(Platform::start()).await;
+    let told = json!({ "transcription": "At last.", "audioResponse": null });
+    let service = SickService::start(Act::Whole(told)).await;
+    service.then([Act::Status(503, ""), Act::Status(502, "")]);
+    let url = service.url();
+    let running = platform.service(&[("AI_PROVIDER", "ezri"), ("AI_SERVICE_URL", &url)]).await;
+    platform.hearing().await;
+    assert_eq!(speak(&platform.admin, "c-1", b"noise").await["ok"], true);
+    let events = platform.until("c-1", |it| kinds(it, "voice.transcription").count() == 1).await;
+    assert_eq!(kinds(&events, "voice.transcription").next().unwrap()["text"], "At last.");
+    assert_eq!(kinds(&events, "ai.failed").count(), 0);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speech_that_dies_with_its_process_is_told_by_another() {
+    let platform = Box::pin(Platform::start()).await;
+    let service = SickService::start(Act::Hang).await;
+    let url = service.url();
+    let variables =
+        [("AI_PROVIDER", "ezri"), ("AI_SERVICE_URL", url.as_str()), ("AI_TIMEOUT_MS", "5000")];
+    let mut first = platform.process(&variables);
+    platform.hearing().await;
+    let accepted = speak(&platform.admin, "c-1", b"noise").await;
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let others = [platform.service(&variables).await, platform.service(&variables).await];
+    let events = platform.until("c-1", |it| kinds(it, "ai.failed").count() > 0).await;
+    let failed = kinds(&events, "ai.failed").next().unwrap();
+    assert_eq!(failed["message"], "Voice processing failed");
+    assert_eq!((&failed["chunkId"], &failed["userId"]), (&accepted["chunkId"], &json!("7")));
+    assert_eq!(failed["reason"], "lost");
+    for running in others {
+        running.stop().await;
+    }
+    let events = platform.events("c-1").await;
+    assert_eq!(kinds(&events, "ai.failed").count(), 1, "both tell it as one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_speech_is_not_understood_leaves_places_to_the_others() {
+    let platform = Box::pin(Platform::start()).await;
+    let service = SickService::start(Act::Hang).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let url = service.url();
+    let text = format!("[[tenant]]\ntenant = 'slow'\nprovider = 'ezri'\nurl = '{url}'\n");
+    std::fs::write(file.path(), text).unwrap();
+    let variables = [("AI_FILE", file.path().to_str().unwrap()), ("AI_TIMEOUT_MS", "30000")];
+    let running = platform.service(&variables).await;
+    platform.hearing().await;
+    let mut accepted = 0;
+    for at in 0..130 {
+        let answer = speak_in(&platform.admin, "slow", &format!("s-{at}"), b"noise").await;
+        accepted += usize::from(answer["ok"] == true);
+    }
+    assert_eq!(accepted, 32, "so many places one tenant has");
+    assert_eq!(speak(&platform.admin, "c-1", b"noise").await["ok"], true);
+    platform.until("c-1", |it| kinds(it, "voice.transcription").count() == 1).await;
     running.stop().await;
 }
 
