@@ -16,6 +16,7 @@ mod plan;
 mod question;
 pub(crate) mod record;
 mod round;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod worker;

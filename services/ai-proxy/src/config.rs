@@ -44,10 +44,11 @@ impl Config {
         let common = Settings::read(&mut reader);
         let file = reader.path(&AI_FILE);
         let settings = kept(&mut reader, Registry::open(common, file));
-        let folder = reader.path(&AI_TEMPLATES_DIR);
-        let templates = kept(&mut reader, Templates::open(folder));
         let folder = reader.path(&SAFETY_DIR);
         let screen = kept(&mut reader, screen::Settings::open(folder.as_deref()));
+        let offered = screen.as_ref().map(screen::Settings::offered).unwrap_or_default();
+        let folder = reader.path(&AI_TEMPLATES_DIR);
+        let templates = kept(&mut reader, Templates::open(folder, offered));
         let wrapping = PlatformKeys::read(&mut reader).wrapping();
         let nats = NatsConfig::read(&mut reader, SERVICE);
         let ops_listen = reader.addresses_or(&OPS_LISTEN, OPS_DEFAULT);

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use answering::{Board, Recorder, Worker};
 pub use config::{Config, SERVICE};
 use metrics::Metrics;
+use screen::Alarm;
 use tenants::Tenants;
 use voice::{Speaker, Voice};
 
@@ -56,12 +57,12 @@ pub async fn run(
     let keys = readiness.condition("keys");
     tasks.spawn("keys", vault.clone().follow(keys, stop.clone()));
     tasks.spawn("presence", presence::watch(nats.clone(), work, stop.clone()));
-    answer(&mut tasks, &config, &nats, &vault, &registry, &readiness);
-    let Config { catalogue, screen, .. } = config;
+    let Config { catalogue, screen, templates, .. } = config.clone();
+    let alarm = Alarm::new(nats.clone(), catalogue.clone(), screen, templates);
+    answer(&mut tasks, &config, &nats, &vault, &alarm, &registry, &readiness);
     let told = readiness.condition("catalogue");
-    let following = catalogue.clone().follow(nats.clone(), told, stop.clone());
-    tasks.spawn("catalogue", following);
-    let screening = screen::run(nats, catalogue, vault, screen, registry, stop.clone());
+    tasks.spawn("catalogue", catalogue.follow(nats.clone(), told, stop.clone()));
+    let screening = screen::run(nats, alarm, vault, registry, stop.clone());
     tasks.spawn("screen", screening);
     tasks.spawn("readiness", async move {
         stop.cancelled().await;
@@ -76,6 +77,7 @@ fn answer(
     config: &Config,
     nats: &Nats,
     vault: &Vault,
+    alarm: &Alarm,
     registry: &Registry,
     readiness: &Readiness,
 ) {
@@ -95,7 +97,8 @@ fn answer(
     tasks.spawn("lost speech", lost);
     tasks.spawn("kept sound", voice::keeper::run(nats.clone(), stop.clone()));
     let (all, counted) = (tenants.clone(), metrics.clone());
-    let worker = Worker::new(recorder, board, all, templates.clone(), counted, speaker);
+    let worker =
+        Worker::new(recorder, board, all, templates.clone(), counted, speaker, alarm.clone());
     let answering = answering::dispatch::run(nats.clone(), worker, config.grace, stop.clone());
     tasks.spawn("answer", async move {
         let _tail = tail.drop_guard();

@@ -9,12 +9,16 @@ use runtime::config::{AI_TEMPLATES_DIR, Mistakes};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::screen::Offered;
+
 const SYSTEM: &str = include_str!("../templates/system.md");
 const CRISIS: &str = include_str!("../templates/crisis.md");
 const RESOURCES: &str = include_str!("../templates/resources.toml");
 const SETTINGS: &str = include_str!("../templates/settings.toml");
 
 const MAX_RESOURCES: usize = 64;
+/// Whom everybody's list is for, in the files of the screen.
+const EVERYBODY: &str = "*";
 const HOLE: &str = "{{resources}}";
 
 /// What goes to the AI beside a message, for one tenant.
@@ -26,6 +30,8 @@ pub struct Prompt {
     pub crisis: String,
     /// What a person in distress is offered: texts or described contacts.
     pub resources: Vec<Value>,
+    /// Whether an operator has written them, for the AI.
+    pub own_resources: bool,
     pub history: Window,
 }
 
@@ -42,7 +48,8 @@ pub struct Window {
 struct Layer {
     system: String,
     crisis: String,
-    resources: String,
+    /// `None` for what is offered elsewhere, or built in.
+    resources: Option<String>,
     settings: String,
 }
 
@@ -62,18 +69,20 @@ struct Prompts {
 #[derive(Clone)]
 pub struct Templates {
     folder: Option<PathBuf>,
+    /// What the screen offers, where the templates say nothing about it.
+    offered: Offered,
     current: Arc<RwLock<Arc<Prompts>>>,
 }
 
 impl Templates {
-    pub fn open(folder: Option<PathBuf>) -> Result<Self, Mistakes> {
-        let prompts = Arc::new(load(folder.as_deref())?);
-        Ok(Self { folder, current: Arc::new(RwLock::new(prompts)) })
+    pub fn open(folder: Option<PathBuf>, offered: Offered) -> Result<Self, Mistakes> {
+        let prompts = Arc::new(load(folder.as_deref(), &offered)?);
+        Ok(Self { folder, offered, current: Arc::new(RwLock::new(prompts)) })
     }
 
     /// Reads the folder again; when anything in it is wrong, nothing changes.
     pub fn reload(&self) -> Result<(), Mistakes> {
-        let prompts = Arc::new(load(self.folder.as_deref())?);
+        let prompts = Arc::new(load(self.folder.as_deref(), &self.offered)?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = prompts;
         Ok(())
     }
@@ -84,12 +93,12 @@ impl Templates {
     }
 }
 
-fn load(folder: Option<&Path>) -> Result<Prompts, Mistakes> {
+fn load(folder: Option<&Path>, offered: &Offered) -> Result<Prompts, Mistakes> {
     let mut mistakes = Vec::new();
     let mut layer = Layer {
         system: SYSTEM.to_owned(),
         crisis: CRISIS.to_owned(),
-        resources: RESOURCES.to_owned(),
+        resources: None,
         settings: SETTINGS.to_owned(),
     };
     let mut tenants = HashMap::new();
@@ -98,11 +107,17 @@ fn load(folder: Option<&Path>) -> Result<Prompts, Mistakes> {
         layer = layer.under(folder, &mut mistakes);
         folders = tenant_folders(folder, &mut mistakes);
     }
+    // A tenant that the screen has a list for gets a prompt of its own with it.
+    for tenant in offered.tenants() {
+        let prompt = layer.prompt(tenant, offered.for_tenant(tenant), &mut mistakes);
+        tenants.extend(prompt.map(|it| (tenant.to_owned(), Arc::new(it))));
+    }
     for (tenant, folder) in folders {
         let own = layer.clone().under(&folder, &mut mistakes);
-        tenants.extend(own.prompt(&tenant, &mut mistakes).map(|it| (tenant, Arc::new(it))));
+        let prompt = own.prompt(&tenant, offered.for_tenant(&tenant), &mut mistakes);
+        tenants.extend(prompt.map(|it| (tenant, Arc::new(it))));
     }
-    let common = layer.prompt("the templates", &mut mistakes);
+    let common = layer.prompt("the templates", offered.for_tenant(EVERYBODY), &mut mistakes);
     match common {
         Some(common) if mistakes.is_empty() => Ok(Prompts { common: Arc::new(common), tenants }),
         _ => Err(Mistakes(
@@ -114,57 +129,72 @@ fn load(folder: Option<&Path>) -> Result<Prompts, Mistakes> {
 impl Layer {
     /// This with what a folder has over it.
     fn under(mut self, folder: &Path, mistakes: &mut Vec<String>) -> Self {
-        for (name, text) in [
-            ("system.md", &mut self.system),
-            ("crisis.md", &mut self.crisis),
-            ("resources.toml", &mut self.resources),
-            ("settings.toml", &mut self.settings),
-        ] {
+        let mut read = |name: &str| {
             let path = folder.join(name);
             match std::fs::read_to_string(&path) {
-                Ok(own) => *text = own,
+                Ok(own) => return Some(own),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => mistakes.push(format!("{} cannot be read: {error}", path.display())),
             }
+            None
+        };
+        for (name, text) in [
+            ("system.md", &mut self.system),
+            ("crisis.md", &mut self.crisis),
+            ("settings.toml", &mut self.settings),
+        ] {
+            if let Some(own) = read(name) {
+                *text = own;
+            }
         }
+        self.resources = read("resources.toml").or(self.resources);
         self
     }
 
-    fn prompt(&self, place: &str, mistakes: &mut Vec<String>) -> Option<Prompt> {
+    fn prompt(
+        &self,
+        place: &str,
+        offered: Option<&[Value]>,
+        mistakes: &mut Vec<String>,
+    ) -> Option<Prompt> {
         let mut wrong = |file: &str, problem: &str| {
             mistakes.push(format!("{place}: {file}: {problem}"));
         };
-        let resources = match toml::from_str::<ResourcesFile>(&self.resources) {
-            Ok(file) if file.resource.len() > MAX_RESOURCES => {
-                wrong("resources.toml", "holds more than 64 resources");
-                None
-            }
-            Ok(file) if file.resource.iter().any(|it| !(it.is_str() || it.is_table())) => {
-                wrong("resources.toml", "a resource is a text, or a table with name, contact, url");
-                None
-            }
-            Ok(file) => Some(file.resource.iter().map(|it| json!(it)).collect::<Vec<_>>()),
-            Err(error) => {
-                wrong("resources.toml", error.message());
-                None
-            }
-        };
+        let own = self.resources.as_deref().map(resources).transpose();
+        // An empty list would be no help at all.
+        let own = own.map(|own| own.filter(|own| !own.is_empty()));
+        let own = own.map_err(|problem| wrong("resources.toml", &problem)).ok();
         let history = toml::from_str::<Window>(&self.settings)
             .map_err(|error| wrong("settings.toml", error.message()))
             .ok();
         if self.system.trim().is_empty() {
             wrong("system.md", "is empty");
         }
-        let (resources, history) = (resources?, history?);
+        let (own, history) = (own?, history?);
+        let own_resources = own.is_some();
+        let resources = own.or_else(|| Some(offered?.to_vec()));
+        let resources = resources.or_else(|| self::resources(RESOURCES).ok()).unwrap_or_default();
         let listed = resources.iter().map(line).collect::<Vec<_>>().join("\n");
         let filled = |text: &str| text.replace(HOLE, &listed).trim().to_owned();
         Some(Prompt {
             system: filled(&self.system),
             crisis: filled(&self.crisis),
             resources,
+            own_resources,
             history,
         })
     }
+}
+
+fn resources(text: &str) -> Result<Vec<Value>, String> {
+    let file: ResourcesFile = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    if file.resource.len() > MAX_RESOURCES {
+        return Err("holds more than 64 resources".to_owned());
+    }
+    if file.resource.iter().any(|it| !(it.is_str() || it.is_table())) {
+        return Err("a resource is a text, or a table with name, contact, url".to_owned());
+    }
+    Ok(file.resource.iter().map(|it| json!(it)).collect())
 }
 
 /// The folders in the folder, each named like its tenant.
@@ -199,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_built_in_templates_name_the_resources() {
-        let templates = Templates::open(None).unwrap();
+        let templates = Templates::open(None, Offered::default()).unwrap();
         let prompt = templates.of("acme");
         assert!(prompt.system.contains("988"), "{}", prompt.system);
         assert!(!prompt.system.contains("{{"), "{}", prompt.system);
@@ -214,7 +244,8 @@ mod tests {
         std::fs::create_dir(&own).unwrap();
         std::fs::write(folder.path().join("system.md"), "Common. {{resources}}").unwrap();
         std::fs::write(own.join("resources.toml"), "resource = ['Call Ann']").unwrap();
-        let templates = Templates::open(Some(folder.path().to_owned())).unwrap();
+        let templates =
+            Templates::open(Some(folder.path().to_owned()), Offered::default()).unwrap();
         assert_eq!(templates.of("acme").system, "Common. - Call Ann");
         assert!(templates.of("other").system.contains("988"));
     }
@@ -222,7 +253,8 @@ mod tests {
     #[test]
     fn every_mistake_is_told_and_a_bad_folder_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let templates = Templates::open(Some(folder.path().to_owned())).unwrap();
+        let templates =
+            Templates::open(Some(folder.path().to_owned()), Offered::default()).unwrap();
         std::fs::write(folder.path().join("resources.toml"), "resource = 5").unwrap();
         std::fs::write(folder.path().join("settings.toml"), "history_turns = 'many'").unwrap();
         let Mistakes(told) = templates.reload().unwrap_err();

@@ -6,13 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::catalogue::{Defaults, Publication};
-use domain::command::Actor;
-use domain::safety::{Finding, Severity};
-use domain::{Command, Envelope, Role, StreamId};
-use runtime::catalogue::LiveCatalogue;
+use domain::{Envelope, StreamId};
+use runtime::clock;
 use runtime::durable::{Durable, Job};
-use runtime::event_log::{Append, AppendError};
+use runtime::event_log::AppendError;
 use runtime::metrics::Metrics as Registry;
 use runtime::metrics::metrics::counter::Counter;
 use runtime::metrics::metrics::histogram::Histogram;
@@ -20,23 +17,21 @@ use runtime::nats::Nats;
 use runtime::tasks::BoxError;
 use runtime::telemetry::chain;
 use runtime::vault::{Vault, VaultError};
-use runtime::{clock, ids};
 use serde::Deserialize;
-use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+mod alarm;
 mod settings;
 
-pub use settings::Settings;
+pub(crate) use alarm::{Alarm, Said, key_of};
+pub use settings::{Offered, Settings};
 
 const DURABLE: &str = "ai-screen";
 const MESSAGE: &str = "conversation.message";
-const STATE_CHANGE: &str = "safety.state_change";
-/// The source of what the screen appends, and the actor of what it asks for.
-const SOURCE: &str = "/screen";
-const ACTOR: &str = "screen";
+/// What was said aloud. It is a message as well, unless that was refused or never came to be.
+const TRANSCRIPTION: &str = "voice.transcription";
 
 /// Messages that are screened at one time; beyond it fetching waits.
 const AT_ONCE: usize = 64;
@@ -46,14 +41,13 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// Screens until `shutdown`, then ends what has begun and gives the rest back.
 pub(crate) async fn run(
     nats: Nats,
-    catalogue: LiveCatalogue,
+    alarm: Alarm,
     vault: Vault,
-    settings: Settings,
     registry: Registry,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
     let metrics = Metrics::new(&registry);
-    let screen = Arc::new(Screen { nats: nats.clone(), catalogue, vault, settings, metrics });
+    let screen = Arc::new(Screen { alarm, vault, metrics });
     let mut durable = Durable::open(&nats, StreamId::Conversations.name(), DURABLE);
     let mut begun = JoinSet::new();
     loop {
@@ -72,10 +66,8 @@ pub(crate) async fn run(
 }
 
 struct Screen {
-    nats: Nats,
-    catalogue: LiveCatalogue,
+    alarm: Alarm,
     vault: Vault,
-    settings: Settings,
     metrics: Metrics,
 }
 
@@ -105,13 +97,32 @@ impl Metrics {
     }
 }
 
-/// What a message to screen holds.
+/// What is to be screened: a message, or speech as text.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Message {
     conversation_id: String,
+    #[serde(default)]
     user_id: String,
+    #[serde(default)]
     message: String,
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    message_id: String,
+    #[serde(default)]
+    chunk_id: String,
+}
+
+impl Message {
+    /// What was said, and the id that it has among what was said.
+    fn said(&self, event_type: &str) -> (&str, &str) {
+        if event_type == TRANSCRIPTION {
+            (&self.text, &self.chunk_id)
+        } else {
+            (&self.message, &self.message_id)
+        }
+    }
 }
 
 impl Screen {
@@ -135,7 +146,7 @@ impl Screen {
             &stored.headers,
             stored.payload.clone(),
         ) {
-            Ok(envelope) if envelope.event_type == MESSAGE => envelope,
+            Ok(it) if [MESSAGE, TRANSCRIPTION].contains(&&*it.event_type) => it,
             Ok(_) => return Ok(()),
             Err(error) => {
                 warn!(%error, sequence = stored.sequence, "no event");
@@ -150,98 +161,24 @@ impl Screen {
             return Ok(());
         };
         self.metrics.screened.inc();
-        let Some(finding) = self.settings.rules.screen(&message.message) else { return Ok(()) };
+        let (text, id) = message.said(&envelope.event_type);
+        let Some(finding) = self.alarm.find(text) else { return Ok(()) };
         self.metrics.found.inc();
+        let said = Said {
+            tenant: &envelope.tenant,
+            key: key_of(id, &envelope.id),
+            cause: &envelope.id,
+            conversation: &message.conversation_id,
+            user: &message.user_id,
+        };
         let (told, raised) = tokio::join!(
-            self.offer_help(&envelope, &message, finding.severity),
-            self.raise(&envelope, &message, &finding)
+            self.alarm.offer_help(&said, finding.severity),
+            self.alarm.raise(&said, &finding)
         );
         told?;
         raised?;
         let waited = clock::unix_millis().saturating_sub(stored.stored_at).max(0);
         self.metrics.seconds.observe(Duration::from_millis(waited.unsigned_abs()).as_secs_f64());
         Ok(())
-    }
-
-    /// To the person: something to hold on to, before anybody has looked.
-    async fn offer_help(
-        &self,
-        envelope: &Envelope,
-        message: &Message,
-        severity: Severity,
-    ) -> Result<(), AppendError> {
-        let Some(state) = state(severity) else { return Ok(()) };
-        let data = json!({
-            "userId": message.user_id,
-            "conversationId": message.conversation_id,
-            "state": state,
-            "resources": self.settings.resources(&envelope.tenant),
-        });
-        let mut publication = Publication::new(STATE_CHANGE, SOURCE, data);
-        publication.key = Some(envelope.id.clone());
-        publication.causation_id = Some(envelope.id.clone());
-        let defaults = Defaults { id: ids::ordered(), now: clock::now() };
-        let admitted = match self.catalogue.admit_own(&envelope.tenant, publication, defaults) {
-            Ok(admitted) => admitted,
-            Err(refusal) => {
-                error!(%refusal, "help could not be offered; see the resources of SAFETY_DIR");
-                return Ok(());
-            }
-        };
-        let log = self.nats.event_log();
-        log.publish_envelope(&admitted.subject, &admitted.message_id, &admitted.envelope, None)
-            .await?;
-        Ok(())
-    }
-
-    async fn raise(
-        &self,
-        envelope: &Envelope,
-        message: &Message,
-        finding: &Finding,
-    ) -> Result<(), AppendError> {
-        let command = raise(envelope, message, finding, self.settings.rules.version());
-        let Ok(subject) = command.subject() else { return Ok(()) };
-        self.nats
-            .event_log()
-            .append(Append {
-                subject,
-                message_id: format!("{}:{SOURCE}:{}", envelope.tenant, envelope.id),
-                headers: command.headers(),
-                payload: command.payload(),
-                expect: None,
-            })
-            .await?;
-        Ok(())
-    }
-}
-
-fn raise(envelope: &Envelope, message: &Message, finding: &Finding, rules: &str) -> Command {
-    let data = json!({
-        "userId": message.user_id,
-        "conversationId": message.conversation_id,
-        "severity": finding.severity.name(),
-        "signals": finding.signals,
-        "raisedBy": format!("{ACTOR} {rules}"),
-    });
-    Command {
-        id: format!("{ACTOR}-{}", envelope.id),
-        kind: "crisis.raise".to_owned(),
-        tenant: envelope.tenant.clone(),
-        entity: message.conversation_id.clone(),
-        actor: Actor { user: ACTOR.to_owned(), role: Role::Service },
-        connection: None,
-        reply: None,
-        time: clock::now(),
-        data: data.as_object().cloned().unwrap_or_default(),
-    }
-}
-
-/// What the person's application is told; a message that is only worth a look changes nothing for its writer.
-const fn state(severity: Severity) -> Option<&'static str> {
-    match severity {
-        Severity::Imminent | Severity::High => Some("crisis"),
-        Severity::Moderate => Some("at_risk"),
-        Severity::Low => None,
     }
 }

@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 
 use super::board::{Board, Unread};
 use super::claim::holder;
+use super::crisis;
 use super::fact::Key;
 use super::fold::{Conversation, Open};
 use super::plan::{Step, next};
@@ -20,6 +21,7 @@ use super::round::{Progress, Round};
 use crate::metrics::Metrics;
 use crate::prompts::Templates;
 use crate::providers::{Failure, Reason};
+use crate::screen::Alarm;
 use crate::tenants::Tenants;
 use crate::voice::Speaker;
 
@@ -46,6 +48,7 @@ pub(super) struct Inner {
     pub(super) templates: Templates,
     pub(super) metrics: Metrics,
     pub(super) speaker: Speaker,
+    pub(super) alarm: Alarm,
     pub(super) me: String,
     pub(super) abandon: CancellationToken,
 }
@@ -83,9 +86,11 @@ impl Worker {
         templates: Templates,
         metrics: Metrics,
         speaker: Speaker,
+        alarm: Alarm,
     ) -> Self {
         let (me, abandon) = (holder(), CancellationToken::new());
-        let inner = Inner { recorder, board, tenants, templates, metrics, speaker, me, abandon };
+        let inner =
+            Inner { recorder, board, tenants, templates, metrics, speaker, alarm, me, abandon };
         Self { inner: Arc::new(inner) }
     }
 
@@ -143,6 +148,7 @@ impl Worker {
         let tenant = &key.tenant;
         match question::read(&inner.recorder, tenant, conversation, message, &prompt).await {
             Ok(Some(asked)) => {
+                crisis::screen_first(&inner.recorder, &inner.alarm, key, &asked).await;
                 Round { inner, key, message, asked, prompt }.attempts(progress).await
             }
             Ok(None) => {

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::Tenant;
 use domain::safety::{RESOURCES_FILE, RuleSet};
 use runtime::config::{Mistakes, SAFETY_DIR, toml_files};
 use serde::Deserialize;
@@ -17,7 +16,25 @@ const EVERYBODY: &str = "*";
 #[derive(Clone)]
 pub struct Settings {
     pub(super) rules: Arc<RuleSet>,
-    resources: Arc<HashMap<String, Vec<Value>>>,
+    builtin: Arc<[Value]>,
+    offered: Offered,
+}
+
+/// What an operator's folder offers to people in danger, by tenant; nothing where it has no such file.
+#[derive(Clone, Default)]
+pub struct Offered(Arc<HashMap<String, Vec<Value>>>);
+
+impl Offered {
+    /// The tenant's own list, or everybody's.
+    pub fn for_tenant(&self, tenant: &str) -> Option<&[Value]> {
+        let own = self.0.get(tenant).or_else(|| self.0.get(EVERYBODY))?;
+        (!own.is_empty()).then_some(own.as_slice())
+    }
+
+    /// The tenants that have a list of their own.
+    pub fn tenants(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str).filter(|it| *it != EVERYBODY)
+    }
 }
 
 impl std::fmt::Debug for Settings {
@@ -54,23 +71,30 @@ impl Settings {
         let (own, rules): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|(name, _)| name == RESOURCES_FILE);
         let mut mistakes = Vec::new();
-        let text = own.first().map_or(BUILTIN, |(_, text)| text);
-        let resources = resources(text).map_err(|problem| mistakes.push(problem)).ok();
+        let mut read = |text: &str| resources(text).map_err(|it| mistakes.push(it)).ok();
+        let offered = own.first().map_or(Some(HashMap::new()), |(_, text)| read(text));
+        let builtin = read(BUILTIN).and_then(|mut all| all.remove(EVERYBODY));
         let rules = RuleSet::load(&rules)
             .map_err(|wrong| mistakes.extend(wrong.iter().map(ToString::to_string)))
             .ok();
-        match (rules, resources) {
-            (Some(rules), Some(resources)) => {
-                Ok(Self { rules: Arc::new(rules), resources: Arc::new(resources) })
-            }
+        match (rules, offered) {
+            (Some(rules), Some(offered)) => Ok(Self {
+                rules: Arc::new(rules),
+                builtin: builtin.unwrap_or_default().into(),
+                offered: Offered(Arc::new(offered)),
+            }),
             _ => Err(mistakes),
         }
     }
 
-    /// What is offered to a person of this tenant.
-    pub(super) fn resources(&self, tenant: &Tenant) -> &[Value] {
-        let own = self.resources.get(tenant.as_str());
-        own.or_else(|| self.resources.get(EVERYBODY)).map_or(&[], Vec::as_slice)
+    /// What an operator has written.
+    pub fn offered(&self) -> Offered {
+        self.offered.clone()
+    }
+
+    /// What is offered where no operator has written anything.
+    pub(super) fn builtin(&self) -> &[Value] {
+        &self.builtin
     }
 }
 
@@ -87,10 +111,6 @@ fn resources(text: &str) -> Result<HashMap<String, Vec<Value>>, String> {
 mod tests {
     use super::*;
 
-    fn tenant(name: &str) -> Tenant {
-        Tenant::parse(name).unwrap()
-    }
-
     fn file(name: &str, text: &str) -> (String, String) {
         (name.to_owned(), text.to_owned())
     }
@@ -98,7 +118,8 @@ mod tests {
     #[test]
     fn everybody_is_offered_something() {
         let settings = Settings::from_files(Vec::new()).unwrap();
-        assert!(!settings.resources(&tenant("acme")).is_empty());
+        assert!(!settings.builtin().is_empty());
+        assert_eq!(settings.offered().for_tenant("acme"), None);
     }
 
     #[test]
@@ -106,8 +127,9 @@ mod tests {
         let text = "[[resources]]\ntenant = \"*\"\nitems = [\"a\"]\n\
                     [[resources]]\ntenant = \"acme\"\nitems = [{ phone = \"1\" }]";
         let settings = Settings::from_files(vec![file(RESOURCES_FILE, text)]).unwrap();
-        assert_eq!(settings.resources(&tenant("acme"))[0]["phone"], "1");
-        assert_eq!(settings.resources(&tenant("other"))[0], "a");
+        let offered = settings.offered();
+        assert_eq!(offered.for_tenant("acme").unwrap()[0]["phone"], "1");
+        assert_eq!(offered.for_tenant("other").unwrap()[0], "a");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The service against a real nats-server and AI services that misbehave on purpose.
 
 #[cfg(test)]
+mod alarms;
+#[cfg(test)]
 mod answers;
 #[cfg(test)]
 mod harness;
