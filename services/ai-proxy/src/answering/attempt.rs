@@ -16,7 +16,7 @@ use super::delta::Deltas;
 use super::record::{RecordError, Recorder};
 use crate::metrics::Metrics;
 use crate::prompts::Prompt;
-use crate::providers::{Answer, Failure, Question, Reason, Usage};
+use crate::providers::{Answer, Failure, Question, Reason, Usage, estimate};
 use crate::settings::Price;
 use crate::tenants::Turn;
 use crate::voice::{Speaker, is_spoken};
@@ -58,7 +58,7 @@ impl From<RecordError> for Ended {
 
 pub(crate) async fn run(claim: &mut Claim<'_>, mut turn: Turn, tools: &Tools<'_>) -> Ended {
     let begun = Instant::now();
-    let mut watch = Watch { begun, first: None };
+    let mut watch = Watch { begun, first: None, said: String::new() };
     state(claim, tools, "thinking").await;
     let asked = ask(claim, &turn, tools, &mut watch).await;
     let answer = match asked {
@@ -68,7 +68,7 @@ pub(crate) async fn run(claim: &mut Claim<'_>, mut turn: Turn, tools: &Tools<'_>
         }
         Ok(Err(failure)) => {
             turn.failed(&failure);
-            let usage = Usage::default();
+            let usage = usage_of_failure(failure, tools.question, &watch.said);
             let spent = watch.usage(claim, tools, None, &usage, failure.reason.name());
             // What it took is worth telling, not worth failing for.
             let told = claim.append("ai.usage", "usage", spent).await;
@@ -93,6 +93,13 @@ pub(crate) async fn run(claim: &mut Claim<'_>, mut turn: Turn, tools: &Tools<'_>
 struct Watch {
     begun: Instant,
     first: Option<Instant>,
+    /// What came before it failed.
+    said: String,
+}
+
+/// A question that was taken costs what it costs, whatever became of its answer: budgets are to hold.
+fn usage_of_failure(failure: Failure, question: &Question, said: &str) -> Usage {
+    if failure.reason.is_unasked() { Usage::default() } else { estimate(question, said) }
 }
 
 /// The answer or the service's failure, while pieces go out and the claim is kept.
@@ -142,6 +149,9 @@ async fn ask(
         deltas.hurry(Instant::now());
         send(claim, tools, &mut deltas).await;
     }
+    if result.is_err() {
+        watch.said = deltas.into_text();
+    }
     Ok(result)
 }
 
@@ -158,13 +168,17 @@ async fn send(claim: &Claim<'_>, tools: &Tools<'_>, deltas: &mut Deltas) {
         && claim.is_held()
     {
         tools.metrics.deltas.inc();
+        // Who comes in the middle has missed the state as well as the beginning.
+        let is_whole = data["offset"] == 0 && data["index"] != 0;
         tools.recorder.live(claim.tenant(), "ai.delta", data).await;
+        if is_whole {
+            state(claim, tools, "speaking").await;
+        }
     }
 }
 
-pub(super) async fn state(claim: &Claim<'_>, tools: &Tools<'_>, state: &'static str) {
-    let data = json!({ "conversationId": claim.attempt.conversation, "state": state });
-    tools.recorder.live(claim.tenant(), "conversation.state", data).await;
+async fn state(claim: &Claim<'_>, tools: &Tools<'_>, state: &'static str) {
+    tools.recorder.state(claim.tenant(), claim.attempt.conversation, state).await;
 }
 
 /// Usage, help and alert, and last the answer: whoever sees the answer finds the rest stored.

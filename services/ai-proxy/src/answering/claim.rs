@@ -26,7 +26,7 @@ pub(crate) struct Attempt<'a> {
     pub number: u32,
     pub failures: u32,
     /// The failure before.
-    pub after: Option<&'static str>,
+    pub after: Option<String>,
     pub provider: &'static str,
     pub cause: Option<&'a str>,
 }
@@ -59,7 +59,7 @@ impl<'a> Claim<'a> {
             "holder": me,
             "leaseMs": millis(LEASE),
         }));
-        if let (Some(fields), Some(after)) = (data.as_object_mut(), attempt.after) {
+        if let (Some(fields), Some(after)) = (data.as_object_mut(), &attempt.after) {
             fields.insert("after".to_owned(), json!(after));
         }
         // An id of this instance's own: two that attempt at the same time must not pass for one.

@@ -44,6 +44,11 @@ impl Deltas {
         self.text.push_str(piece);
     }
 
+    /// All so far.
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+
     pub(crate) fn is_begun(&self) -> bool {
         !self.text.is_empty()
     }

@@ -60,6 +60,7 @@ pub(crate) enum Fact {
     },
     Used {
         tokens: u64,
+        attempt: Option<Attempted>,
     },
     /// A piece of speech is being processed.
     Received {
@@ -71,6 +72,14 @@ pub(crate) enum Fact {
         chunk: String,
     },
     Other,
+}
+
+/// How an attempt ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Attempted {
+    pub message: String,
+    pub number: u32,
+    pub outcome: String,
 }
 
 /// The fields that matter, of whichever event; texts are passed over without a copy.
@@ -85,6 +94,7 @@ struct Fields {
     lease_ms: i64,
     prompt_tokens: u64,
     completion_tokens: u64,
+    outcome: String,
 }
 
 /// `None` for what is about no conversation or cannot be read.
@@ -131,9 +141,13 @@ fn fact(message: &LogMessage) -> Option<Fact> {
         },
         "voice.received" => Fact::Received { chunk: fields.chunk_id?, lease_ms: fields.lease_ms },
         "voice.transcription" => Fact::Heard { chunk: fields.chunk_id? },
-        "ai.usage" => {
-            Fact::Used { tokens: fields.prompt_tokens.saturating_add(fields.completion_tokens) }
-        }
+        "ai.usage" => Fact::Used {
+            tokens: fields.prompt_tokens.saturating_add(fields.completion_tokens),
+            attempt: id.map(|message| {
+                let (number, outcome) = (fields.attempt, fields.outcome);
+                Attempted { message, number, outcome }
+            }),
+        },
         _ => return None,
     })
 }

@@ -4,10 +4,12 @@
 
 use std::collections::VecDeque;
 
-use super::fact::{Fact, Stored};
+use super::fact::{Attempted, Fact, Stored};
 
 /// Messages and answers remembered for the AI's view of what was said before.
 pub(crate) const TURNS: usize = 64;
+/// The outcome of an attempt that brought an answer.
+const ANSWERED: &str = "answered";
 /// Messages that are settled and still recognised when they come again.
 const SETTLED: usize = 128;
 
@@ -39,10 +41,14 @@ pub(crate) struct Open {
     pub id: String,
     pub sequence: u64,
     pub stored_at: i64,
-    /// Attempts that have begun.
+    /// Attempts that have begun, those before it was said again among them: clients go by the highest.
     pub attempts: u32,
-    /// Attempts that the AI service failed; the others ended without a word.
+    /// How many of them were before it was said again.
+    pub before: u32,
+    /// Attempts that the AI service failed since; the others ended without a word.
     pub failures: u32,
+    /// The last failure of the service.
+    pub after: Option<String>,
 }
 
 /// Who answers now.
@@ -58,7 +64,8 @@ pub(crate) struct Claim {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Outcome {
     Answered,
-    Failed,
+    /// After so many attempts.
+    Failed(u32),
 }
 
 impl Conversation {
@@ -95,7 +102,12 @@ impl Conversation {
                 self.turn(stored.sequence);
                 self.settle(message, Outcome::Answered);
             }
-            Fact::Failed { message } => self.settle(message, Outcome::Failed),
+            Fact::Failed { message } => {
+                let open = self.open.iter().find(|open| open.id == *message);
+                let attempts = open.map_or(0, |open| open.attempts);
+                self.settle(message, Outcome::Failed(attempts));
+            }
+            Fact::Used { attempt: Some(attempt), .. } => self.attempted(attempt),
             Fact::Received { chunk, lease_ms } => {
                 self.chunks.retain(|it| it.until > stored.at);
                 self.chunks.push(Chunk {
@@ -130,10 +142,10 @@ impl Conversation {
         if self.open.iter().any(|open| open.id == *id) {
             return;
         }
+        let mut attempts = 0;
         if let Some(at) = self.settled.iter().position(|(known, _)| known == id) {
-            if self.settled[at].1 == Outcome::Answered {
-                return;
-            }
+            let Outcome::Failed(before) = self.settled[at].1 else { return };
+            attempts = before;
             self.settled.remove(at);
         } else {
             self.turn(stored.sequence);
@@ -142,9 +154,22 @@ impl Conversation {
             id: id.to_owned(),
             sequence: stored.sequence,
             stored_at: stored.at,
-            attempts: 0,
+            attempts,
+            before: attempts,
             failures: 0,
+            after: None,
         });
+    }
+
+    /// An attempt has ended; one that failed is remembered, whoever attempts next.
+    fn attempted(&mut self, attempt: &Attempted) {
+        let open = self.open.iter_mut().find(|open| open.id == attempt.message);
+        if let Some(open) = open.filter(|open| open.attempts == attempt.number)
+            && attempt.outcome != ANSWERED
+        {
+            open.failures += 1;
+            open.after = Some(attempt.outcome.clone());
+        }
     }
 
     fn settle(&mut self, message: &str, outcome: Outcome) {

@@ -34,7 +34,7 @@ pub(crate) fn next(conversation: &Conversation, me: &str, now: i64) -> Step {
         return Step::Wait { for_ms: claim.until - now };
     }
     let (message, revision) = (message.clone(), conversation.revision);
-    if message.attempts >= MOST_ATTEMPTS {
+    if message.attempts.saturating_sub(message.before) >= MOST_ATTEMPTS {
         return Step::GiveUp { message, revision };
     }
     Step::Attempt { number: message.attempts + 1, message, revision }

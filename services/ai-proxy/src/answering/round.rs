@@ -31,7 +31,7 @@ pub(super) struct Progress {
     pub(super) revision: u64,
     pub(super) failures: u32,
     /// The failure before it.
-    pub(super) after: Option<&'static str>,
+    pub(super) after: Option<String>,
 }
 
 pub(super) struct Round<'a> {
@@ -74,7 +74,7 @@ impl Round<'_> {
             self.inner.metrics.writing.inc();
             let ended = attempt::run(&mut claim, turn, &tools).await;
             self.inner.metrics.writing.dec();
-            match self.judge(&mut claim, &tools, ended, progress).await? {
+            match self.judge(&mut claim, ended, progress).await? {
                 Some(next) => progress = next,
                 None => return Ok(self.inner.board.reached(claim.revision()).await?),
             }
@@ -89,7 +89,7 @@ impl Round<'_> {
             message: self.message,
             number: progress.number,
             failures: progress.failures,
-            after: progress.after,
+            after: progress.after.clone(),
             provider: turn.provider().name(),
             cause: self.asked.event_id.as_deref(),
         };
@@ -107,7 +107,6 @@ impl Round<'_> {
     async fn judge(
         &self,
         claim: &mut Claim<'_>,
-        tools: &Tools<'_>,
         ended: Ended,
         before: Progress,
     ) -> Result<Option<Progress>, Stopped> {
@@ -135,7 +134,6 @@ impl Round<'_> {
         match rest.filter(|_| failure.reason.is_passing() && failures < MOST_FAILURES) {
             None => {
                 self.fail(&failure, claim.revision()).await?;
-                attempt::state(claim, tools, "idle").await;
                 Ok(None)
             }
             Some(rest) => {
@@ -145,7 +143,7 @@ impl Round<'_> {
                     number,
                     revision,
                     failures,
-                    after: Some(failure.reason.name()),
+                    after: Some(failure.reason.name().to_owned()),
                 }))
             }
         }

@@ -1,6 +1,6 @@
 //! What is unanswered and who may answer, event by event.
 
-use super::fact::{Fact, Stored};
+use super::fact::{Attempted, Fact, Stored};
 use super::fold::{Conversation, TURNS};
 use super::plan::{Step, next};
 
@@ -93,7 +93,37 @@ fn a_stale_attempt_neither_holds_nor_extends() {
 fn a_failed_message_that_is_said_again_is_attempted_anew() {
     let failed = [message("a"), attempt("a", 1, "me"), failed("a")];
     check(&failed, "me", 5, None);
-    check(&[failed.as_slice(), &[message("a")]].concat(), "me", 5, Some(("a", 1, 3)));
+    // It goes on counting, so that clients take the pieces of the new attempt for newer ones.
+    check(&[failed.as_slice(), &[message("a")]].concat(), "me", 5, Some(("a", 2, 3)));
+}
+
+#[test]
+fn a_message_that_is_said_again_has_all_its_attempts_again() {
+    let mut facts = Vec::new();
+    for round in 0..20 {
+        facts.push(message("a"));
+        facts.extend((1..=3).map(|number| attempt("a", 3 * round + number, "me")));
+        facts.push(failed("a"));
+    }
+    facts.push(message("a"));
+    let conversation = given(&facts);
+    assert!(matches!(next(&conversation, "me", 500), Step::Attempt { number: 61, .. }));
+    assert_eq!(conversation.open[0].failures, 0);
+}
+
+#[test]
+fn a_failure_is_remembered_by_whoever_attempts_next() {
+    let used = |number, outcome: &str| {
+        let (message, outcome) = ("a".into(), outcome.into());
+        Fact::Used { tokens: 1, attempt: Some(Attempted { message, number, outcome }) }
+    };
+    let facts = [message("a"), attempt("a", 1, "other"), used(1, "timeout")];
+    let open = given(&facts).open[0].clone();
+    assert_eq!((open.failures, open.after.as_deref()), (1, Some("timeout")));
+    let stale = [facts.as_slice(), &[attempt("a", 2, "me"), used(1, "timeout")]].concat();
+    assert_eq!(given(&stale).open[0].failures, 1, "of an attempt that was taken over");
+    let answered = [message("a"), attempt("a", 1, "other"), used(1, "answered")];
+    assert_eq!(given(&answered).open[0].failures, 0);
 }
 
 #[test]

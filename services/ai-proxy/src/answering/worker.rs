@@ -128,8 +128,8 @@ impl Worker {
                 self.inner.fail(key, &message, None, &failure, revision).await?;
             }
             Step::Attempt { message, number, revision } => {
-                let progress =
-                    Progress { number, revision, failures: message.failures, after: None };
+                let (failures, after) = (message.failures, message.after.clone());
+                let progress = Progress { number, revision, failures, after };
                 Box::pin(self.attempt(key, &conversation, &message, progress)).await?;
             }
         }
@@ -196,7 +196,7 @@ impl Inner {
         };
         let told = if failure.reason == Reason::BudgetExhausted { EXHAUSTED } else { UNAVAILABLE };
         let mut data = json!({
-            "conversationId": conversation, "messageId": message.id, "message": told.message,
+            "conversationId": &conversation, "messageId": message.id, "message": told.message,
             "code": told.code, "attempts": message.attempts, "reason": reason,
         });
         let user = question.map(|it| it.user.clone()).filter(|user| !user.is_empty());
@@ -216,6 +216,7 @@ impl Inner {
             Err(RecordError::Conflict) => revision + 1,
             Err(error) => return Err(error),
         };
+        self.recorder.state(&key.tenant, &conversation, "idle").await;
         self.metrics.gave_up(reason);
         self.board.reached(stored).await.map_err(|_| RecordError::Unavailable)
     }

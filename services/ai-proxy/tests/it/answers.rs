@@ -74,6 +74,9 @@ async fn the_script_answers_in_pieces_and_then_as_a_whole() {
             _ => {}
         }
     }
+    let speaking = states.iter().filter(|it| *it == "speaking").count();
+    assert!(speaking > 1, "who comes in the middle is told the state too: {states:?}");
+    states.dedup();
     assert_eq!(states, ["thinking", "speaking", "idle"]);
     let answer = platform.answer("c-1", "m-1").await;
     assert_eq!(String::from_utf16(&text.units).unwrap(), answer["response"]);
@@ -149,6 +152,10 @@ async fn a_failed_attempt_is_followed_by_another_and_both_are_visible() {
     let usages: Vec<_> =
         of(&events, "ai.usage", "m-1").map(|it| it.data["outcome"].clone()).collect();
     assert_eq!(usages, ["unavailable", "truncated", "answered"]);
+    let cut = of(&events, "ai.usage", "m-1").nth(1).unwrap();
+    let tokens = |name: &str| cut.data[name].as_u64().unwrap();
+    assert!(tokens("promptTokens") > 0 && tokens("completionTokens") > 0, "{cut:?}");
+    assert_eq!(cut.data["estimated"], true);
     assert_eq!(count(&events, "ai.response", "m-1"), 1);
     running.stop().await;
 }
@@ -158,10 +165,17 @@ async fn what_fails_for_good_is_told_and_the_same_message_can_be_sent_again() {
     let platform = Box::pin(Platform::start()).await;
     let service = SickService::start(Act::ErrorInside).await;
     let variables = variables!(service);
+    let mut live = platform.listen().await;
     let running = platform.service(&borrowed(&variables)).await;
     platform.begin("c-1").await;
     platform.say("c-1", "m-1", "Hello?").await;
     let events = platform.until("c-1", |it| count(it, "ai.failed", "m-1") == 1).await;
+    loop {
+        let (kind, data) = live.next().await;
+        if kind == "conversation.state" && data["state"] == "idle" {
+            break;
+        }
+    }
     let failed = of(&events, "ai.failed", "m-1").next().unwrap();
     assert_eq!(failed.data["message"], "Failed to get AI response");
     assert_eq!(failed.data["code"], "ai_unavailable");
@@ -170,7 +184,9 @@ async fn what_fails_for_good_is_told_and_the_same_message_can_be_sent_again() {
     platform.settled().await;
     service.otherwise(Act::Say(vec!["Better now."]));
     platform.say("c-1", "m-1", "Hello?").await;
-    assert_eq!(platform.answer("c-1", "m-1").await["response"], "Better now.");
+    let answer = platform.answer("c-1", "m-1").await;
+    assert_eq!(answer["response"], "Better now.");
+    assert_eq!(answer["attempt"], 4, "clients take pieces of a higher attempt for newer ones");
     // And once more it says nothing.
     platform.say("c-1", "m-1", "Hello?").await;
     platform.settled().await;
