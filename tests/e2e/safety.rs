@@ -18,7 +18,7 @@ pub(crate) fn user(history: &History, name: &str) -> SocketIo {
     SocketIo::new(history, name, &token(TENANT, name, "user"), &automatic)
 }
 
-fn admin(history: &History, name: &str) -> SocketIo {
+pub(crate) fn admin(history: &History, name: &str) -> SocketIo {
     let own = format!("user:{name}");
     let automatic = ["admin", "team", "system", "admin:broadcast", &own];
     SocketIo::new(history, name, &token(TENANT, name, "admin"), &automatic)
