@@ -204,10 +204,10 @@ async fn a_flood_of_frames_that_say_nothing_ends_its_client() {
         for frame in [masked(0x8a, b""), masked(0x89, b"?")] {
             let mut socket = handshake_with(platform.gateway(), &path, &[]).await.unwrap();
             let (mut from, mut to) = tokio::io::split(socket.get_mut());
-            let told = until(&mut from, &4103_u16.to_be_bytes());
+            let code = 4103_u16.to_be_bytes();
             tokio::select! {
                 () = flood(&mut to, &frame) => unreachable!(),
-                () = told => {}
+                () = until(&mut from, &code) => {}
             }
         }
         platform.finish().await;
