@@ -58,6 +58,12 @@ async fn what_retention_has_removed_is_announced_and_the_rest_is_given() {
         expire(&mut platform, "CALLS", head - 2).await;
 
         socket.resume(platform.gateway()).await.unwrap();
+        let stands = socket.wait_for("active_calls").await.unwrap();
+        assert_eq!(stands["payload"]["calls"][0]["callSid"], "CA42", "{stands}");
+        let of_calls =
+            |frame: &Json| frame["type"] == "snapshot" && frame["payload"]["channel"] == "calls";
+        let snapshot = socket.wait(of_calls).await.unwrap();
+        assert_eq!(snapshot["payload"]["value"], stands["payload"]["calls"], "{snapshot}");
         events.resume(platform.gateway()).await.unwrap();
         socket.receive(6).await;
         events.receive(6).await;

@@ -11,8 +11,8 @@ use runtime::config::{
     AUTH_TIMEOUT_MS, CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, DECISION_WAIT_MS, HEARTBEAT_MS,
     LAG_TIMEOUT_MS, LISTEN, MAX_CHANNELS, MAX_MESSAGE_BYTES, MESSAGES_PER_SECOND, Mistakes,
     OPS_LISTEN, PAGE_CACHE_BYTES, PRESENCE_GRACE_MS, PlatformKeys, Reader, SEND_LOWAT_BYTES,
-    SHUTDOWN_GRACE_MS, SOCKETIO_REPLAY_DELAY_MS, Strings, TAIL_BYTES, TAIL_WARM_EVENTS,
-    TYPING_TIMEOUT_MS,
+    SHUTDOWN_GRACE_MS, SOCKETIO_POSITION_MS, SOCKETIO_REPLAY_DELAY_MS, Strings, TAIL_BYTES,
+    TAIL_WARM_EVENTS, TYPING_TIMEOUT_MS,
 };
 use runtime::http::ServeOptions;
 use runtime::nats::NatsConfig;
@@ -55,6 +55,8 @@ pub struct Limits {
     pub authenticate_within: Duration,
     /// Before events follow a Socket.IO client's silent CONNECT.
     pub replay_delay: Duration,
+    /// How often a Socket.IO client that is sent nothing is told where it stands; far more often than retention ends.
+    pub position_every: Duration,
     pub message_bytes: usize,
     pub channels: usize,
     pub messages_per_second: u32,
@@ -107,6 +109,7 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         lag: reader.milliseconds(&LAG_TIMEOUT_MS),
         authenticate_within: reader.milliseconds(&AUTH_TIMEOUT_MS),
         replay_delay: reader.milliseconds(&SOCKETIO_REPLAY_DELAY_MS),
+        position_every: reader.milliseconds(&SOCKETIO_POSITION_MS),
         message_bytes: reader.bytes(&MAX_MESSAGE_BYTES),
         channels: reader.number(&MAX_CHANNELS),
         messages_per_second: reader.number(&MESSAGES_PER_SECOND),

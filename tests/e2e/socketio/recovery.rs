@@ -161,6 +161,8 @@ async fn a_session_past_retention_is_not_recovered_and_is_told_of_the_gap() {
         let mut writer = calls(&history, "w");
         let (gateway, ingest) = (platform.gateway(), platform.ingest());
         let mut ann = follower(&history, "ann", gateway, websocket(), &mut writer, ingest).await;
+        // The answer to its joining; the next one is the gap's.
+        ann.event("active_calls").await;
         ann.tell(json!({ "op": "hold" })).await;
         ann.cut().await;
         let connected = ann.wait("disconnect").await;
@@ -182,11 +184,72 @@ async fn a_session_past_retention_is_not_recovered_and_is_told_of_the_gap() {
         assert_eq!(ready["args"][0]["recovered"], false, "{ready}");
         let gap = ann.event("throughline:gap").await;
         assert_eq!(gap["args"][0], json!({ "channels": ["calls"], "reason": "expired" }), "{gap}");
+        // How things stand makes up for what is gone, in the application's words and in the platform's.
+        let calls = ann.event("active_calls").await;
+        assert_eq!(calls["args"][0][0]["callSid"], "CA42", "{calls}");
+        let snapshot = ann.event("throughline:snapshot").await;
+        assert_eq!(snapshot["args"][0]["channel"], "calls", "{snapshot}");
+        assert_eq!(snapshot["args"][0]["value"], calls["args"][0], "{snapshot}");
         ann.join("subscribe_to_calls", Json::Null, "calls").await;
         writer.publish(ingest, 2).await;
         ann.receive(7).await;
         ann.drain().await;
         history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_no_memory_holds_is_recovered_from_the_log_itself() {
+    journey(150, async {
+        let options = Options::default().set(Service::Gateway, "TAIL_WARM_EVENTS", "0").set(
+            Service::Gateway,
+            "TAIL_BYTES",
+            "65536",
+        );
+        let (mut platform, history) = (TestPlatform::start_with(options).await, History::new());
+        let mut writer = calls(&history, "w");
+        let (gateway, ingest) = (platform.gateway(), platform.ingest());
+        let mut ann = follower(&history, "ann", gateway, websocket(), &mut writer, ingest).await;
+        platform.kill(Service::Gateway);
+        ann.wait("disconnect").await;
+        writer.publish(ingest, 2_000).await;
+        platform.restart(Service::Gateway).await;
+        assert_eq!(ann.wait("connect").await["recovered"], true);
+        ann.receive(2_005).await;
+        writer.publish(ingest, 1).await;
+        ann.receive(2_006).await;
+        ann.drain().await;
+        let verdict = history.assert_clean();
+        assert_eq!((verdict.ok + verdict.recovered, verdict.gaps), (2_006, 0), "{verdict}");
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_nothing_is_sent_to_is_told_where_it_stands() {
+    journey(60, async {
+        let options = Options::default().set(Service::Gateway, "HEARTBEAT_MS", "500").set(
+            Service::Gateway,
+            "SOCKETIO_POSITION_MS",
+            "1000",
+        );
+        let (platform, history) = (TestPlatform::start_with(options).await, History::new());
+        let mut ann = client(&history, "ann");
+        ann.connect(platform.gateway(), websocket()).await;
+        let ready = ann.event("throughline:ready").await;
+        let mut told = ready["args"][1].clone();
+        let mut writer = calls(&history, "w");
+        for _ in 0..2 {
+            // The log goes on with what is not for this client, and its position with it.
+            writer.publish(platform.ingest(), 1).await;
+            let position = ann.event("throughline:position").await;
+            let now = &position["args"][0];
+            assert!(now.is_string() && *now != told, "{position}");
+            told = now.clone();
+        }
         platform.finish().await;
     })
     .await;

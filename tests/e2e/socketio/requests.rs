@@ -113,7 +113,7 @@ async fn rooms_are_joined_as_each_application_does_and_left_again() {
         assert_eq!(update["args"][0]["callSid"], "CA42", "{update}");
         ann.event("call_data").await;
         for (event, argument) in
-            [("unsubscribe", json!("calls")), ("unsubscribe_from_call", json!("CA42"))]
+            [("unsubscribe_from_calls", Json::Null), ("unsubscribe_from_call", json!("CA42"))]
         {
             let answer = ann.request(event, json!([argument])).await;
             assert_eq!(answer["ok"], true, "{answer}");

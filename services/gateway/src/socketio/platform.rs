@@ -21,8 +21,6 @@ use crate::wires::socketio::{self, Event, MAIN};
 
 /// Where stock clients look for a server.
 pub(super) const PATH: &str = "/socket.io";
-/// How often a connection without events is told where it stands; far more often than retention ends.
-const POSITION_EVERY: Duration = Duration::from_secs(300);
 /// What is due is collected at most this often in a row before the connection looks at its socket again.
 const GAPS_AT_ONCE: usize = 8;
 
@@ -191,7 +189,7 @@ impl Platform {
     fn tell_position(&mut self, outbox: &mut Outbox) {
         let (at, last) = self.told;
         let Some(member) = &self.member else { return };
-        if at.elapsed() < POSITION_EVERY || !member.line.session().is_live() {
+        if at.elapsed() < self.edge.limits.position_every || !member.line.session().is_live() {
             return;
         }
         let now = member.line.session().cursor();

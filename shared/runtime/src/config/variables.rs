@@ -95,6 +95,7 @@ variables! {
     HEARTBEAT_MS: Fallback::Is("25000"), false, "How often an idle WebSocket is pinged.";
     LAG_TIMEOUT_MS: Fallback::Is("60000"), false, "How long a socket may accept nothing before it is closed with the advice to resume.";
     SOCKETIO_REPLAY_DELAY_MS: Fallback::Is("250"), false, "How long a Socket.IO client that says nothing has to put its listeners on before events follow.";
+    SOCKETIO_POSITION_MS: Fallback::Is("300000"), false, "How often a Socket.IO client that is sent nothing is told where it stands.";
     AUTH_TIMEOUT_MS: Fallback::Is("10000"), false, "How long a WebSocket may take to say who it is.";
     PRESENCE_GRACE_MS: Fallback::Is("10000"), false, "How long a client may be away before it counts as gone.";
     TYPING_TIMEOUT_MS: Fallback::Is("6000"), false, "How long a client that says nothing more counts as typing.";
