@@ -35,6 +35,8 @@ enum Benchmark {
     Fanout(fanout::Options),
     /// Memory of connections that do nothing
     Idle(idle::Options),
+    /// Socket.IO: deliveries, and coming back after cuts
+    Socketio(socketio::Options),
     /// Everybody goes away, misses events and comes back at once
     Storm(storm::Options),
     /// Signed, deduplicated, durably acknowledged webhooks
@@ -57,6 +59,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let report = match arguments.benchmark {
         Benchmark::Fanout(options) => Box::pin(fanout::run(options)).await?,
         Benchmark::Idle(options) => Box::pin(idle::run(options)).await?,
+        Benchmark::Socketio(options) => Box::pin(socketio::run(options)).await?,
         Benchmark::Storm(options) => Box::pin(storm::run(options)).await?,
         Benchmark::Webhooks(options) => Box::pin(webhooks::run(options)).await?,
         Benchmark::History(options) => Box::pin(history::run(options)).await?,

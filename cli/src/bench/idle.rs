@@ -9,7 +9,7 @@ use crate::bench::platform::Platform;
 use crate::bench::process::resident_bytes;
 use crate::bench::report::{Goal, Report};
 use crate::bench::socket::Socket;
-use crate::bench::socketio::SocketIo;
+use crate::bench::socketio::client::{Client as SocketIo, Memory};
 use crate::bench::{float, told};
 use crate::failure::Failure;
 
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// Channels that each joins in the second part
     #[arg(long, default_value_t = 5)]
     channels: usize,
-    /// What they speak
+    /// What they speak; clients of Socket.IO answer no pings here, so set HEARTBEAT_MS above the time that it takes
     #[arg(long, value_enum, default_value_t = Wire::Websocket)]
     wire: Wire,
 }
@@ -41,13 +41,14 @@ enum Wire {
 /// A connection of either wire.
 enum Client {
     WebSocket(Socket),
-    SocketIo(SocketIo),
+    SocketIo(Box<SocketIo>),
 }
 
 impl Client {
     async fn open(wire: Wire, gateway: SocketAddr, token: &str) -> std::io::Result<Self> {
         if wire == Wire::Socketio {
-            return Ok(Self::SocketIo(SocketIo::open(gateway, token, BUFFER).await?));
+            let client = SocketIo::open(gateway, token, &Memory::default(), BUFFER).await?;
+            return Ok(Self::SocketIo(Box::new(client)));
         }
         let mut socket = Socket::open(gateway, &format!("/ws?token={token}"), BUFFER).await?;
         // Its first message says that the server is done with it.

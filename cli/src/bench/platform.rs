@@ -30,6 +30,9 @@ pub(crate) struct Platform {
     pub(crate) gateway: SocketAddr,
     pub(crate) ingest: SocketAddr,
     services: Vec<(&'static str, Child)>,
+    /// Where the services listen, then where they are operated.
+    ports: Vec<SocketAddr>,
+    secrets: Secrets,
     nats: NatsServer,
     _temporary: TempDir,
 }
@@ -56,14 +59,9 @@ impl Platform {
             services.push((service, spawn(service, &nats, &secrets, listen, operations)?));
             ops.push((service, format!("http://{operations}")));
         }
-        let ready = tokio::time::timeout(READY_WITHIN, crate::up::ready::wait(&ops));
-        match ready.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(Failure::failed("the services", error)),
-            Err(_) => return Err(Failure::Failed("the services did not become ready".to_owned())),
-        }
+        ready(&ops).await?;
         let (gateway, ingest) = (ports[0], ports[1]);
-        Ok(Self { folder, gateway, ingest, services, nats, _temporary: temporary })
+        Ok(Self { folder, gateway, ingest, services, ports, secrets, nats, _temporary: temporary })
     }
 
     /// Processor time that a service has used so far.
@@ -100,9 +98,38 @@ impl Platform {
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
+    /// SIGKILL to a service, which is gone when this returns.
+    pub(crate) async fn kill(&mut self, service: &str) -> Result<(), Failure> {
+        let killed = |error| Failure::failed(service, error);
+        let Some((_, child)) = self.services.iter_mut().find(|(name, _)| *name == service) else {
+            return Ok(());
+        };
+        child.kill().await.map_err(killed)
+    }
+
+    /// Starts a service that was killed, at the same addresses, and waits until it is ready.
+    pub(crate) async fn restart(&mut self, service: &'static str) -> Result<(), Failure> {
+        let Some(index) = SERVICES.iter().position(|name| *name == service) else { return Ok(()) };
+        let (listen, operations) = (self.ports[index], self.ports[index + SERVICES.len()]);
+        let child = spawn(service, &self.nats, &self.secrets, listen, operations)?;
+        if let Some(place) = self.services.iter_mut().find(|(name, _)| *name == service) {
+            place.1 = child;
+        }
+        ready(&[(service, format!("http://{operations}"))]).await
+    }
+
     pub(crate) async fn stop(self) {
         drop(self.services);
         self.nats.stop(Duration::from_secs(10)).await;
+    }
+}
+
+async fn ready(operations: &[(&'static str, String)]) -> Result<(), Failure> {
+    let ready = tokio::time::timeout(READY_WITHIN, crate::up::ready::wait(operations));
+    match ready.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Failure::failed("the services", error)),
+        Err(_) => Err(Failure::Failed("the services did not become ready".to_owned())),
     }
 }
 

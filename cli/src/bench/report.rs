@@ -1,5 +1,7 @@
 //! What a benchmark found: a table for people, or JSON.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -7,7 +9,7 @@ use crate::table::{aligned, write_out};
 
 #[derive(Debug)]
 struct Row {
-    what: &'static str,
+    what: Cow<'static, str>,
     value: f64,
     unit: &'static str,
     goal: Option<Goal>,
@@ -46,8 +48,13 @@ impl Report {
         Self { name, rows: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, what: &'static str, value: f64, unit: &'static str) {
-        self.rows.push(Row { what, value, unit, goal: None });
+    pub(crate) fn add(
+        &mut self,
+        what: impl Into<Cow<'static, str>>,
+        value: f64,
+        unit: &'static str,
+    ) {
+        self.rows.push(Row { what: what.into(), value, unit, goal: None });
     }
 
     /// How many times the floor; nothing where the floor was too little to measure.
@@ -58,7 +65,7 @@ impl Report {
     }
 
     pub(crate) fn goal(&mut self, what: &'static str, value: f64, unit: &'static str, goal: Goal) {
-        self.rows.push(Row { what, value, unit, goal: Some(goal) });
+        self.rows.push(Row { what: what.into(), value, unit, goal: Some(goal) });
     }
 
     pub(crate) fn print(&self, as_json: bool) -> Result<(), Failure> {
@@ -85,7 +92,7 @@ fn cells(row: &Row) -> [String; 5] {
     let (goal, verdict) = row.goal.map_or((String::new(), ""), |goal| {
         (goal.text(), if goal.met(row.value) { "met" } else { "MISSED" })
     });
-    let cells = [row.what, &number(row.value), row.unit, &goal, verdict];
+    let cells = [&*row.what, &number(row.value), row.unit, &goal, verdict];
     cells.map(str::to_owned)
 }
 
