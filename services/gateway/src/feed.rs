@@ -27,6 +27,8 @@ use crate::typing;
 
 /// Batches that wait for the merge; a full queue holds the follower back, which loses nothing.
 const WAITING: usize = 8;
+/// Ephemeral events that wait for the merge; beyond it the newest are let go and counted.
+const SIGNALS: usize = 1_024;
 /// The longest that events wait for others under load; critical ones never do.
 const LONGEST_WAIT: Duration = Duration::from_millis(2);
 /// Connections that can be written to in a millisecond by one core, about.
@@ -40,7 +42,6 @@ enum News {
     Rewound(StreamId, StreamState),
     /// The follower has reached what was the head when it began.
     Warm(StreamId),
-    Signal(Arc<Entry>),
 }
 
 /// Where each stream's follower begins, and the position that is.
@@ -100,11 +101,13 @@ pub(crate) fn start(tasks: &mut Tasks, edge: &Edge, beginning: &Beginning, condi
             Ok(())
         });
     }
-    let (signals, stop) = (edge.clone(), tasks.shutdown());
+    // A queue of their own: a follower that catches up would leave them no room.
+    let (signals, live) = mpsc::channel(SIGNALS);
+    let (listener, stop) = (edge.clone(), tasks.shutdown());
     tasks.spawn("feed live", async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = listen(&signals, news) => {}
+            () = listen(&listener, signals) => {}
         }
         Ok(())
     });
@@ -112,7 +115,7 @@ pub(crate) fn start(tasks: &mut Tasks, edge: &Edge, beginning: &Beginning, condi
     tasks.spawn("feed merge", async move {
         tokio::select! {
             () = stop.cancelled() => Ok(()),
-            ended = run(merge, &edge, condition) => ended,
+            ended = run(Merge { news: merge, live }, &edge, condition) => ended,
         }
     });
 }
@@ -157,21 +160,23 @@ async fn follow(
     }
 }
 
-async fn listen(edge: &Shared, news: mpsc::Sender<News>) {
+async fn listen(edge: &Shared, signals: mpsc::Sender<Arc<Entry>>) {
     loop {
         let subject = domain::subject::ephemeral_filter(None);
-        let Ok(mut signals) = edge.nats.subscribe(&subject).await else {
+        let Ok(mut arriving) = edge.nats.subscribe(&subject).await else {
             tokio::time::sleep(RETRY).await;
             continue;
         };
-        while let Some(signal) = signals.next().await {
+        while let Some(signal) = arriving.next().await {
             let except = signal.headers.get(header::EXCEPT).map(str::to_owned);
             match Envelope::from_message(&signal.subject, &signal.headers, signal.payload) {
                 Ok(envelope) if is_repeated(edge, &envelope) => {}
                 Ok(envelope) => {
                     let entry = Entry::signal(envelope, except, &edge.catalogue);
                     // Ephemeral events are for who keeps up: what does not fit the queue is let go.
-                    let _full = news.try_send(News::Signal(entry));
+                    if signals.try_send(entry).is_err() {
+                        edge.meters.signals_dropped.inc();
+                    }
                 }
                 Err(reason) => debug!(%reason, "an ephemeral event that cannot be read"),
             }
@@ -184,25 +189,47 @@ fn is_repeated(edge: &Shared, envelope: &Envelope) -> bool {
     envelope.event_type == typing::INDICATOR && !edge.typing.is_news(envelope)
 }
 
-async fn run(
-    mut news: mpsc::Receiver<News>,
-    edge: &Shared,
-    condition: Condition,
-) -> Result<(), BoxError> {
+/// What the merge reads from.
+struct Merge {
+    news: mpsc::Receiver<News>,
+    live: mpsc::Receiver<Arc<Entry>>,
+}
+
+impl Merge {
+    /// Waits until something is there; `false` when nothing comes any more.
+    async fn wait(&mut self, waiting: &mut VecDeque<News>, signals: &mut Vec<Arc<Entry>>) -> bool {
+        tokio::select! {
+            Some(signal) = self.live.recv() => signals.push(signal),
+            Some(news) = self.news.recv() => waiting.push_back(news),
+            else => return false,
+        }
+        true
+    }
+
+    /// Takes what else is there already.
+    fn take(&mut self, waiting: &mut VecDeque<News>, signals: &mut Vec<Arc<Entry>>) {
+        // Before the stored events: a piece of what is being said comes before the record of all of it.
+        while let Ok(signal) = self.live.try_recv() {
+            signals.push(signal);
+        }
+        while let Ok(news) = self.news.try_recv() {
+            waiting.push_back(news);
+        }
+    }
+}
+
+async fn run(mut merge: Merge, edge: &Shared, condition: Condition) -> Result<(), BoxError> {
     let (hub, catalogue, vault) = (&edge.hub, &edge.catalogue, &edge.vault);
     let mut cold: Vec<StreamId> = StreamId::ALL.to_vec();
     condition.missing("the newest events are being read");
     let mut next_wave = Instant::now();
     let mut waiting = VecDeque::new();
-    while let Some(first) = news.recv().await {
-        waiting.push_back(first);
-        if !is_urgent(&waiting) {
+    let mut entries = Vec::new();
+    while merge.wait(&mut waiting, &mut entries).await {
+        if entries.is_empty() && !is_urgent(&waiting) {
             tokio::time::sleep_until(next_wave).await;
         }
-        while let Ok(more) = news.try_recv() {
-            waiting.push_back(more);
-        }
-        let mut entries = Vec::new();
+        merge.take(&mut waiting, &mut entries);
         for item in waiting.drain(..) {
             match item {
                 News::Messages(stream, messages) => {
@@ -214,7 +241,6 @@ async fn run(
                         learn(edge, &entries[from..]);
                     }
                 }
-                News::Signal(entry) => entries.push(entry),
                 News::Rewound(stream, state) => {
                     hub.append(std::mem::take(&mut entries));
                     edge.library.forget(stream);
@@ -229,7 +255,7 @@ async fn run(
                 }
             }
         }
-        let woken = hub.append(entries) as u32;
+        let woken = hub.append(std::mem::take(&mut entries)) as u32;
         next_wave = Instant::now() + wait_after(woken);
     }
     Ok(())

@@ -18,6 +18,7 @@ pub(crate) struct Meters {
     pub lagging: Counter,
     pub takeovers: Counter,
     pub peers: Gauge,
+    pub signals_dropped: Counter,
 }
 
 impl Meters {
@@ -39,6 +40,10 @@ impl Meters {
             ),
             takeovers: metrics
                 .counter("gateway_takeovers", "Sessions taken over from another connection."),
+            signals_dropped: metrics.counter(
+                "gateway_signals_dropped",
+                "Ephemeral events let go because more came than could be handed on.",
+            ),
             peers: metrics.gauge("gateway_peers", "Other gateways that say that they live."),
         }
     }
