@@ -196,6 +196,27 @@ async fn a_revocation_ends_live_connections_on_every_gateway_at_once() {
 }
 
 #[tokio::test]
+async fn a_revocation_holds_longer_than_any_token_and_never_ends_in_the_past() {
+    journey(60, async {
+        let platform = TestPlatform::start().await;
+        let admin = token(TENANT, "1", "admin");
+        let revoke = async |revocation: Json| {
+            let request = Request::post("/v1/revocations").bearer(&admin).json(&revocation);
+            request.send(platform.gateway()).await.unwrap()
+        };
+        let answer = revoke(json!({ "sub": "7" })).await;
+        let year = 365 * 24 * 3_600;
+        assert!(answer.json()["until"].as_i64().unwrap() > now() + year, "{}", answer.text());
+        for past in [0, now() - 1] {
+            let answer = revoke(json!({ "sub": "8", "until": past })).await;
+            assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("bad_body")));
+        }
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn nothing_crosses_a_tenant() {
     journey(60, async {
         let (platform, history) = (TestPlatform::start().await, History::new());

@@ -1,9 +1,11 @@
 //! What is over a limit is refused with its code; nothing is dropped silently.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::checker::{History, Start};
@@ -228,6 +230,40 @@ async fn a_page_of_a_foreign_origin_is_refused_in_the_words_of_engine_io() {
         let request = Request::get("/sse").header("Origin", "https://elsewhere.example");
         let answer = request.send(platform.gateway()).await.unwrap();
         assert_eq!(answer.json()["code"], "origin_not_allowed");
+        platform.finish().await;
+    })
+    .await;
+}
+
+/// Sends the beginning of a request and nothing more, and reads the status of the answer.
+async fn begin(gateway: SocketAddr, head: &str, body: &[u8]) -> u16 {
+    let mut socket = TcpStream::connect(gateway).await.unwrap();
+    socket.write_all(format!("{head}\r\nHost: gateway\r\n\r\n").as_bytes()).await.unwrap();
+    socket.write_all(body).await.unwrap();
+    let mut answer = vec![0; 12];
+    let reading = socket.read_exact(&mut answer);
+    tokio::time::timeout(Duration::from_secs(50), reading).await.expect("an answer").unwrap();
+    String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_body_is_read_from_who_is_known_within_its_size_and_time() {
+    journey(120, async {
+        let platform = TestPlatform::start().await;
+        let gateway = platform.gateway();
+        let admin = token(TENANT, "1", "admin");
+        for path in
+            ["/v1/acks", "/v1/commands", "/v1/revocations", "/v1/rebuilds", "/api/ws/broadcast"]
+        {
+            let head = |rest: &str| format!("POST {path} HTTP/1.1\r\n{rest}");
+            let nobody = head("Content-Length: 100");
+            assert_eq!(begin(gateway, &nobody, b"{").await, 401, "{path}");
+            let long = head(&format!("Authorization: {admin}\r\nContent-Length: 70000"));
+            assert_eq!(begin(gateway, &long, &[b' '; 66_000]).await, 413, "{path}");
+        }
+        let slow =
+            format!("POST /v1/commands HTTP/1.1\r\nAuthorization: {admin}\r\nContent-Length: 100");
+        assert_eq!(begin(gateway, &slow, b"{").await, 408);
         platform.finish().await;
     })
     .await;

@@ -1,7 +1,7 @@
 //! What admins do over HTTP: acknowledgements of devices, revocations, the quarantine, and who is connected.
 
 use axum::Json;
-use axum::body::Bytes as Body;
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -10,7 +10,7 @@ use domain::replay::{question, refusal};
 use domain::{Identity, Role};
 use runtime::auth::{Credentials, Revocation, Revoked};
 use runtime::clock;
-use runtime::http::Problem;
+use runtime::http::{Problem, read_body};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -20,8 +20,9 @@ use crate::library::LibraryError;
 use crate::problems;
 use crate::revocations;
 
-/// Revocations are remembered this long where the caller does not say when the tokens expire.
-const REMEMBERED: i64 = 7 * 24 * 3_600;
+/// Revocations are remembered this long where the caller does not say when the tokens expire: longer than tokens are
+/// made for.
+const REMEMBERED: i64 = 400 * 24 * 3_600;
 
 pub(crate) async fn identify(
     edge: &Shared,
@@ -62,7 +63,7 @@ pub(crate) async fn acknowledge(
     body: Body,
 ) -> Result<Response, Response> {
     let identity = identify(&edge, &headers, &uri).await?;
-    let ack: Ack = parse(&body).map_err(|problem| problem.into_response())?;
+    let ack: Ack = read(&edge, body).await?;
     let cursor = edge.hub.keys.decode(&identity.tenant, &ack.cursor).map_err(|_| {
         let detail = "This is not a cursor of this platform for this tenant.";
         problems::bad_request("bad_cursor", detail).into_response()
@@ -100,7 +101,7 @@ pub(crate) async fn revoke(
     body: Body,
 ) -> Result<Response, Response> {
     let identity = admin(&edge, &headers, &uri).await?;
-    let asked: Revoke = parse(&body).map_err(|problem| problem.into_response())?;
+    let asked: Revoke = read(&edge, body).await?;
     let what = match (asked.jti, asked.sub) {
         (Some(id), None) => Revoked::Token(id.into()),
         (None, Some(user)) => Revoked::User(user.into()),
@@ -109,7 +110,12 @@ pub(crate) async fn revoke(
             return Err(problems::bad_request("bad_body", detail).into_response());
         }
     };
-    let until = asked.until.unwrap_or_else(|| clock::unix_seconds() + REMEMBERED);
+    let now = clock::unix_seconds();
+    let until = asked.until.unwrap_or(now + REMEMBERED);
+    if until <= now {
+        let detail = "`until` is past; name when the tokens expire, or leave it out.";
+        return Err(problems::bad_request("bad_body", detail).into_response());
+    }
     let revocation = Revocation { tenant: identity.tenant, what, until };
     let stored = revocations::store(&edge.nats, &revocation).await;
     stored.map_err(|_| problems::refused(UNAVAILABLE).into_response())?;
@@ -191,9 +197,15 @@ fn passed_on(answer: Result<Value, LibraryError>) -> Response {
     }
 }
 
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Box<Problem>> {
-    serde_json::from_slice(body).map_err(|error| {
+/// What a body holds. It is read when it is known who sends it, or anybody could have the gateway keep bodies.
+pub(crate) async fn read<T: serde::de::DeserializeOwned>(
+    edge: &Shared,
+    body: Body,
+) -> Result<T, Response> {
+    let body = read_body(body, edge.limits.message_bytes).await;
+    let body = body.map_err(|problem| problem.into_response())?;
+    serde_json::from_slice(&body).map_err(|error| {
         let detail = format!("The body is not what is expected: {error}.");
-        Box::new(problems::bad_request("bad_body", detail))
+        problems::bad_request("bad_body", detail).into_response()
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::body::Bytes as Body;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
@@ -14,7 +14,7 @@ use runtime::{clock, ids};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::admin::{admin, identify, parse};
+use crate::admin::{admin, identify, read};
 use crate::edge::{Edge, Refused, Shared};
 use crate::presence::Tally;
 use crate::problems;
@@ -95,7 +95,7 @@ pub(crate) async fn broadcast(
     body: Body,
 ) -> Result<Response, Response> {
     let identity = admin(&edge, &headers, &uri).await?;
-    let asked: Broadcast = parse(&body).map_err(|problem| problem.into_response())?;
+    let asked: Broadcast = read(&edge, body).await?;
     let answer = send(&edge, &identity, asked).await;
     answer.map(|answer| Json(answer).into_response()).map_err(|refused| {
         let problem = match refused.code {

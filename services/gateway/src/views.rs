@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use domain::cursor::Cursor;
 use domain::envelope::parse_rfc3339;
 use domain::position::{Position, StreamPosition, fingerprint};
@@ -23,6 +24,7 @@ use runtime::http::Problem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::admin::{admin, read};
 use crate::edge::{Edge, Refused, Shared, UNAVAILABLE};
 use crate::library::LibraryError;
 use crate::problems;
@@ -263,13 +265,10 @@ pub(crate) async fn rebuild(
     State(edge): State<Edge>,
     headers: HeaderMap,
     uri: Uri,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Response> {
-    let identity = administrator(&edge, &headers, &uri).await?;
-    let asked: RebuildRequest = serde_json::from_slice(&body).map_err(|error| {
-        let detail = format!("The body is not what is expected: {error}.");
-        problems::bad_request("bad_body", detail).into_response()
-    })?;
+    let identity = admin(&edge, &headers, &uri).await?;
+    let asked: RebuildRequest = read(&edge, body).await?;
     let begun: Result<Progress, _> =
         edge.library.ask(&identity.tenant, question::VIEW_REBUILD, &asked).await;
     let begun = begun.map_err(|error| problem(refused(error)).into_response())?;
@@ -283,7 +282,7 @@ pub(crate) async fn progress(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Response> {
-    let identity = administrator(&edge, &headers, &uri).await?;
+    let identity = admin(&edge, &headers, &uri).await?;
     let asked = ProgressRequest { node, job };
     let told: Result<Progress, _> =
         edge.library.ask(&identity.tenant, question::VIEW_PROGRESS, &asked).await;
@@ -295,20 +294,6 @@ pub(crate) async fn progress(
         }
         Err(error) => Err(problem(refused(error)).into_response()),
     }
-}
-
-async fn administrator(
-    edge: &Shared,
-    headers: &HeaderMap,
-    uri: &Uri,
-) -> Result<Identity, Response> {
-    let credentials = Credentials::of(headers, uri.query());
-    let admitted = edge.auth.authenticate(&credentials).await.map_err(|e| e.into_response())?;
-    if admitted.identity.role == Role::Admin {
-        return Ok(admitted.identity);
-    }
-    let detail = "This needs the role admin.";
-    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response())
 }
 
 fn problem(refused: Refused) -> Problem {

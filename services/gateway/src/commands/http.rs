@@ -1,19 +1,18 @@
 //! Commands over HTTP: for clients without a socket, and the path that a dashboard ends calls by.
 
 use axum::Json;
-use axum::body::Bytes as Body;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use domain::Identity;
-use runtime::auth::Credentials;
 use runtime::http::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, Asked, UNKNOWN_COMMAND};
+use crate::admin::{identify, read};
 use crate::edge::{Edge, Shared, UNAVAILABLE};
-use crate::problems;
 
 /// Names the same as a body's `id`.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -35,10 +34,7 @@ pub(crate) async fn command(
     body: Body,
 ) -> Result<Response, Response> {
     let identity = identify(&edge, &headers, &uri).await?;
-    let Posted { kind, data, id } = serde_json::from_slice(&body).map_err(|error| {
-        let detail = format!("The body is not what is expected: {error}.");
-        problems::bad_request("bad_body", detail).into_response()
-    })?;
+    let Posted { kind, data, id } = read(&edge, body).await?;
     let id = id.or_else(|| key_of(&headers));
     let answer = submit(&edge, &identity, &kind, data, id).await;
     if !answer.is_ok() {
@@ -62,11 +58,6 @@ pub(crate) async fn terminate(
         return Err(problem(answer).into_response());
     }
     Ok((StatusCode::ACCEPTED, Json(answer.into_payload())).into_response())
-}
-
-async fn identify(edge: &Shared, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Response> {
-    let admitted = edge.auth.authenticate(&Credentials::of(headers, uri.query())).await;
-    admitted.map(|admitted| admitted.identity).map_err(|error| error.into_response())
 }
 
 fn key_of(headers: &HeaderMap) -> Option<String> {
