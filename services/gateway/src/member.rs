@@ -28,6 +28,8 @@ pub(crate) use opening::Opened;
 
 /// How often another system that vouched for the client is asked whether it still does.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// The same while it cannot be reached.
+const ASK_SOON: Duration = Duration::from_secs(3);
 /// Joins with `after` that may wait for their turn; cursors tell 128 of them apart.
 const WAITING_FILLS: usize = 64;
 /// Back-fills that are kept although the client is known to have them behind it.
@@ -293,7 +295,15 @@ impl Member {
         if *at > Instant::now() {
             return Ok(Vec::new());
         }
-        let admitted = self.edge.auth.authenticate(credentials).await.map_err(Lost::Identity)?;
+        let admitted = match self.edge.auth.authenticate(credentials).await {
+            Ok(admitted) => admitted,
+            // Who vouched cannot be reached for the moment, which says nothing of the client.
+            Err(AuthError::Unavailable) => {
+                self.ask_again = Some((Instant::now() + ASK_SOON, credentials.clone()));
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(Lost::Identity(error)),
+        };
         self.adopt(admitted).await?.ok_or(Lost::Identity(AuthError::Session))
     }
 
