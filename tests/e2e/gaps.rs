@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use crate::checker::{History, Start, Value};
+use crate::clients::events::publish;
+use crate::clients::http::Request;
 use crate::clients::pages::Pages;
 use crate::clients::publisher::Kind;
 use crate::clients::sse::EventSource;
@@ -15,7 +17,7 @@ use crate::harness::cast::{agent, calls, journey, publisher, source, team};
 use crate::harness::{Service, TENANT, TestPlatform, eventually};
 
 /// The read side stops in order and the gateway dies; meanwhile retention takes what is before `sequence`.
-async fn expire(platform: &mut TestPlatform, stream: &str, sequence: u64) {
+pub(crate) async fn expire(platform: &mut TestPlatform, stream: &str, sequence: u64) {
     platform.signal(Service::Replay, "TERM");
     eventually(Duration::from_secs(12), "the read side ends", async || {
         platform.exit_code(Service::Replay) == Some(0)
@@ -174,6 +176,75 @@ async fn a_forged_position_and_another_tenants_are_gaps_and_then_live() {
 }
 
 #[tokio::test]
+async fn a_gap_on_an_event_source_is_followed_by_the_state_of_its_channels() {
+    journey(60, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let ringing = json!({ "callSid": "CA1", "status": "ringing" });
+        publish(platform.ingest(), TENANT, "call.update", &ringing).await;
+        let mut events = source(&history, "bob", &["calls", "team"]);
+        events.connect(platform.gateway(), Start::Cursor("nonsense".to_owned())).await.unwrap();
+        eventually(Duration::from_secs(10), "the snapshots of calls and admin come", async || {
+            let _ = events.next(Duration::from_millis(20)).await;
+            events.snapshots.len() == 2
+        })
+        .await;
+        assert_gap(&events.gaps, &["calls", "team"], "unknown_position");
+        let state = events.snapshots.iter().find(|state| state["channel"] == "calls").unwrap();
+        assert_eq!(state["view"], "active-calls", "{state}");
+        assert_eq!(state["value"][0]["callSid"], "CA1", "{state}");
+        // It goes on behind the snapshot for who wants to, and moves nobody there.
+        let behind =
+            format!("/v1/history?channel=calls&after={}", state["cursor"].as_str().unwrap());
+        let token = token(TENANT, "bob", "admin");
+        let page = Request::get(&behind).bearer(&token).send(platform.gateway()).await.unwrap();
+        assert_eq!(page.json()["events"], json!([]), "{}", page.text());
+        assert_ne!(events.last_event_id.as_deref(), state["cursor"].as_str());
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_backwards_says_expired_only_where_retention_ends() {
+    journey(90, async {
+        let (mut platform, history) = (TestPlatform::start().await, History::new());
+        calls(&history, "w").publish(platform.ingest(), 9).await;
+        let token = token(TENANT, "ann", "agent");
+        let page = async |gateway, query: &str| {
+            let path = format!("/v1/history?channel=calls&{query}");
+            Request::get(&path).bearer(&token).send(gateway).await.unwrap().json()
+        };
+        let mut cursor = Json::Null;
+        eventually(Duration::from_secs(10), "all are indexed", async || {
+            let all = page(platform.gateway(), "after=earliest").await;
+            cursor = all["cursor"].clone();
+            all["events"].as_array().unwrap().len() == 9
+        })
+        .await;
+        let head = platform.admin().await.state("CALLS").await.last_sequence;
+        expire(&mut platform, "CALLS", head - 6).await;
+
+        let mut pages = Vec::new();
+        while pages.last().is_none_or(|page: &Json| page["more"] == true) {
+            let query = format!("limit=2&before={}", cursor.as_str().unwrap());
+            let page = page(platform.gateway(), &query).await;
+            cursor = page["cursor"].clone();
+            pages.push(page);
+        }
+        let given = |page: &Json| page["events"].as_array().unwrap().len();
+        assert_eq!(pages.iter().map(given).sum::<usize>(), 6, "{pages:?}");
+        let (last, before) = pages.split_last().unwrap();
+        assert_eq!(last["gap"], json!({ "reason": "expired" }), "{last}");
+        assert!(before.len() >= 2, "{pages:?}");
+        for page in before {
+            assert_eq!(page["gap"], Json::Null, "{page}");
+        }
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_stream_put_back_to_an_older_copy_is_announced() {
     journey(90, async {
         let (mut platform, history) = (TestPlatform::start().await, History::new());
@@ -241,7 +312,7 @@ async fn a_channel_that_is_no_longer_allowed_is_announced_at_resume() {
     journey(60, async {
         let (platform, history) = (TestPlatform::start().await, History::new());
         let mut rights = claims(TENANT, "dan", "user");
-        rights["channels"] = serde_json::json!(["calls"]);
+        rights["channels"] = json!(["calls"]);
         let automatic = ["system", "admin:broadcast", "user:dan"];
         let mut socket = WebSocket::new(&history, "dan", &sign(&rights), &automatic);
         socket.connect(platform.gateway()).await.unwrap();

@@ -9,6 +9,7 @@ use crate::chaos::{Direction, Proxy};
 use crate::clients::http::{PATIENCE, Request};
 use crate::clients::scripts::Script;
 use crate::clients::token::token;
+use crate::gaps::expire;
 use crate::harness::cast::journey;
 use crate::harness::{Options, Service, TENANT, TestPlatform};
 
@@ -214,6 +215,43 @@ async fn a_subscription_on_a_dead_line_is_made_anew_with_its_last_id_in_the_inpu
         for page in &crm.pages {
             let (header, input) = crm.resumed(page.name);
             assert_eq!((header, input.as_ref()), (None, page.ids.get(4)), "{}", page.name);
+        }
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_told_of_a_gap_keeps_its_place_behind_it() {
+    journey(150, async {
+        let mut platform = TestPlatform::start().await;
+        let mut crm = Crm::open(pages(), platform.gateway()).await;
+        report(platform.ingest(), 1..=3).await;
+        crm.receive(3).await;
+        platform.kill(Service::Gateway);
+        report(platform.ingest(), 4..=6).await;
+        let head = platform.admin().await.state("CALLS").await.last_sequence;
+        // All of it: nothing comes behind the gap that would bring a position of its own.
+        expire(&mut platform, "CALLS", head + 1).await;
+        for at in 0..crm.pages.len() {
+            let (name, tracked) = (crm.pages[at].name, crm.pages[at].tracked);
+            let data = |told: &Json| {
+                if tracked { told["data"]["data"].clone() } else { told["data"].clone() }
+            };
+            let is_gap =
+                |told: &Json| told["name"] == name && data(told)["type"] == "throughline:gap";
+            let told = crm.until(is_gap).await;
+            assert_eq!(data(&told)["reason"], "expired", "{told}");
+            assert_eq!(told["data"]["id"].is_string(), tracked, "{told}");
+        }
+        platform.kill(Service::Gateway);
+        report(platform.ingest(), 7..=9).await;
+        platform.restart(Service::Gateway).await;
+        while crm.pages.iter().any(|page| page.received.len() < 6) {
+            crm.take().await;
+        }
+        for page in &crm.pages {
+            assert_eq!(page.received, [1, 2, 3, 7, 8, 9], "{}", page.name);
         }
         platform.finish().await;
     })

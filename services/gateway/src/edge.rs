@@ -19,6 +19,7 @@ use tracing::debug;
 use crate::commands::Replies;
 use crate::config::Limits;
 use crate::devices::Devices;
+use crate::event_stream::Stalls;
 use crate::hub::Hub;
 use crate::library::Library;
 use crate::line::GapReason;
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub replies: Replies,
     /// Rises whenever live identities are to be looked at again: a revocation, a key that has gone.
     pub(crate) checks: watch::Sender<u64>,
+    /// Event streams whose clients do not read.
+    pub stalls: Stalls,
     /// Connections that outlive their request.
     pub connections: Connections,
     pub drain: CancellationToken,

@@ -1,50 +1,70 @@
 //! The session as server-sent events, in plain SSE and as a tRPC subscription. The response body is pulled by the HTTP
 //! server, so a client that does not read holds nothing but its position.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use domain::cursor::Cursor;
 use domain::{Channel, Identity};
-use futures_util::stream::unfold;
-use runtime::auth::Admitted;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, unfold};
+use runtime::auth::{Admitted, AuthError};
+use runtime::http::Peer;
 use runtime::{clock, ids};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::commands::Answer;
 use crate::devices::Device;
 use crate::edge::{Edge, Opening};
-use crate::line::{Line, Step};
+use crate::line::{GapReason, Line, Step};
+use crate::queries;
 use crate::session::Session;
 
 mod dialect;
 mod sse;
+mod stalls;
 mod trpc;
 
 use dialect::Dialect;
 pub(crate) use sse::open;
+pub(crate) use stalls::{Stalls, run};
 pub(crate) use trpc::subscribe;
 
 /// Proxies give an idle response up after a minute or so. Where connections are pinged more often, so are these.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
+const EVENTS: &str = "text/event-stream";
 const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// The same while whom to ask cannot be reached.
+const ASK_SOON: Duration = Duration::from_secs(3);
+/// The most snapshots that wait to be told; of the rest a client asks for the view itself.
+const SNAPSHOTS: usize = 64;
 
-fn response(stream: EventStream) -> Response {
-    let body = unfold(stream, |mut stream| async move {
+fn response(stream: EventStream, peer: Peer, version: Version) -> Response {
+    let (stalls, identity) = (stream.edge.stalls.clone(), stream.identity.clone());
+    let frames = unfold(stream, |mut stream| async move {
         let chunk = stream.next().await?;
-        Some((Ok::<_, Infallible>(chunk), stream))
+        Some((chunk, stream))
     });
+    // A connection of HTTP/2 carries other requests as well.
+    let own = (version < Version::HTTP_2).then_some(peer);
+    let body = stalls.watch(frames.boxed(), identity, own);
     let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CONTENT_TYPE, EVENTS),
         (header::CACHE_CONTROL, "no-cache, no-transform"),
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     (StatusCode::OK, headers, Body::from_stream(body)).into_response()
+}
+
+/// A stream that has nothing but this to say.
+fn ended_at_once(said: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, EVENTS), (header::CACHE_CONTROL, "no-cache")], said).into_response()
 }
 
 struct EventStream {
@@ -60,6 +80,8 @@ struct EventStream {
     ask_at: Instant,
     /// The position that the client was last told.
     told: Option<Cursor>,
+    /// What follows a gap, in the order of the channels.
+    snapshots: FuturesOrdered<BoxFuture<'static, Answer>>,
 }
 
 impl EventStream {
@@ -86,33 +108,30 @@ impl EventStream {
         edge.meters.event_streams.inc();
         let comment_every = COMMENT_EVERY.min(edge.limits.heartbeat);
         let greeting = dialect.greeting(&identity, device, channels, recovered, comment_every);
-        let mut first = vec![greeting];
-        if let Some(reason) = opening.gap {
-            edge.meters.gaps.inc();
-            first.push(dialect.gap(channels, reason));
-        }
-        if !opening.recovers() {
-            // From here on, also when the connection is cut before the first event.
-            first.push(dialect.position(&line.cursor()));
-        }
-        let first = join(first);
+        let position = (!opening.recovers()).then(|| line.cursor());
         let mut checks = edge.checks.subscribe();
         // Whatever was revoked while this was being opened.
         checks.mark_changed();
         let now = Instant::now();
-        Self {
+        let mut stream = Self {
             edge,
             admitted,
             identity,
             line,
             dialect,
-            first: Some(first),
+            first: None,
             checks,
             comment_every,
             comment_at: now + comment_every,
             ask_at: now + ASK_AGAIN,
             told: None,
-        }
+            snapshots: FuturesOrdered::new(),
+        };
+        let gap = opening.gap.map(|reason| stream.gap(channels, reason));
+        // From here on, also when the connection is cut before the first event.
+        let position = position.map(|cursor| dialect.position(&cursor));
+        stream.first = Some(join([Some(greeting), gap, position].into_iter().flatten().collect()));
+        stream
     }
 
     /// The next piece of the body; `None` ends the response, and the client comes back with its last id.
@@ -122,8 +141,13 @@ impl EventStream {
         }
         loop {
             let until = self.next_tick();
+            let mut snapshot = None;
             let is_due = tokio::select! {
                 () = self.line.ready() => true,
+                Some(answer) = self.snapshots.next() => {
+                    snapshot = self.dialect.snapshot(answer);
+                    false
+                }
                 () = sleep_until(until) => false,
             };
             if self.edge.is_draining() {
@@ -131,6 +155,9 @@ impl EventStream {
             }
             if !self.may_stay().await {
                 return None;
+            }
+            if snapshot.is_some() {
+                return snapshot;
             }
             if is_due {
                 if let Some(chunk) = self.collect() {
@@ -158,12 +185,23 @@ impl EventStream {
             }
             Step::Gap { channels, reason } => {
                 self.line.poke();
-                self.edge.meters.gaps.inc();
                 let all = || self.line.session().channels().cloned().collect();
                 let channels = if channels.is_empty() { all() } else { channels };
-                Some(self.dialect.gap(&channels, reason))
+                Some(self.gap(&channels, reason))
             }
         }
+    }
+
+    /// Tells of a gap, and asks for what follows it. Where the client is told no position it keeps its own, from
+    /// which it would hear of the gap again.
+    fn gap(&mut self, channels: &[Channel], reason: GapReason) -> Bytes {
+        self.edge.meters.gaps.inc();
+        if self.dialect.has_snapshots() {
+            let snapshots = queries::snapshots_of(&self.edge, &self.identity, channels);
+            let room = SNAPSHOTS.saturating_sub(self.snapshots.len());
+            self.snapshots.extend(snapshots.take(room));
+        }
+        self.dialect.gap(channels, reason, &self.line.cursor())
     }
 
     fn spoke(&mut self) {
@@ -208,9 +246,13 @@ impl EventStream {
         if self.ask_at > Instant::now() {
             return true;
         }
-        self.ask_at = Instant::now() + ASK_AGAIN;
-        let Ok(Admitted { identity, .. }) = self.edge.auth.authenticate(credentials).await else {
-            return false;
+        let asked = self.edge.auth.authenticate(credentials).await;
+        let is_away = matches!(asked, Err(AuthError::Unavailable));
+        self.ask_at = Instant::now() + if is_away { ASK_SOON } else { ASK_AGAIN };
+        // Who vouched cannot be reached for the moment, which says nothing of the client.
+        let identity = match asked {
+            Ok(Admitted { identity, .. }) => identity,
+            Err(_) => return is_away,
         };
         let may_join = |channel: &Channel| self.edge.authorise(&identity, channel.as_str()).is_ok();
         identity.user == self.identity.user
@@ -219,7 +261,7 @@ impl EventStream {
     }
 
     /// Spread over a moment, so that the clients of a node that stops do not come back all at once.
-    async fn farewell(&self) -> Option<Bytes> {
+    async fn farewell(&mut self) -> Option<Bytes> {
         tokio::time::sleep(Duration::from_millis(ids::jitter(500))).await;
         None
     }

@@ -23,6 +23,7 @@ use crate::problems;
 mod render;
 
 const LIMIT: usize = 100;
+/// Places that are asked for at one time.
 const MOST: usize = 1_000;
 /// How long a page waits for the index; after that it ends where the index does, and says so by its cursor.
 const INDEX_WITHIN: Duration = Duration::from_secs(2);
@@ -97,19 +98,18 @@ async fn found(edge: &Shared, identity: &Identity, asked: &Asked) -> Result<Foun
     let channel = edge.authorise(identity, name).map_err(problems::refused)?;
     let tenant = &identity.tenant;
     let from = from(edge, tenant, asked).await?;
-    let limit = limit(asked).map_err(|problem| *problem)?;
+    let limit = limit(asked, edge.limits.history_events).map_err(|problem| *problem)?;
     let types: Vec<&str> = asked.types.as_ref().map_or_else(Vec::new, Types::names);
     Box::pin(read(edge, tenant, &channel, &from, limit, &types)).await
 }
 
-fn limit(asked: &Asked) -> Result<usize, Box<Problem>> {
-    match asked.limit.unwrap_or(LIMIT) {
-        limit @ 1..=MOST => Ok(limit),
-        _ => {
-            let detail = format!("`limit` is 1 to {MOST}; follow `cursor` for the next page.");
-            Err(Box::new(problems::bad_request("limit_exceeded", detail)))
-        }
+fn limit(asked: &Asked, most: usize) -> Result<usize, Box<Problem>> {
+    let limit = asked.limit.unwrap_or_else(|| LIMIT.min(most));
+    if (1..=most).contains(&limit) {
+        return Ok(limit);
     }
+    let detail = format!("`limit` is 1 to {most}; follow `cursor` for the next page.");
+    Err(Box::new(problems::bad_request("limit_exceeded", detail)))
 }
 
 async fn from(edge: &Shared, tenant: &Tenant, asked: &Asked) -> Result<From, Problem> {
@@ -173,13 +173,15 @@ async fn read(
         let refs = indexed_refs(edge, tenant, &request, &gathering.head).await?;
         let entries = edge.library.entries(tenant, &refs.refs).await;
         let entries = entries.map_err(|error| problems::library(&error))?;
-        gathering.expired |= !refs.removed.is_empty();
+        let has_lost = !refs.removed.is_empty();
         gathering.more = refs.more;
         gathering.clip(&refs.head);
         let before = gathering.at;
         for entry in entries.into_iter().flatten() {
             gathering.take(entry, types);
         }
+        // Backwards, what retention has removed is behind the last page, not on this one.
+        gathering.expired |= has_lost && (!gathering.newest_first || !gathering.more);
         if gathering.at == before {
             break;
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use domain::catalogue::Snapshot;
 use domain::{Channel, Identity};
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -185,14 +186,23 @@ pub(crate) fn snapshots(
     channels: &[Channel],
     name: &'static str,
 ) {
-    let wanted = channels.iter().filter(|channel| edge.catalogue.snapshot_of(channel).is_some());
-    for channel in wanted.take(SNAPSHOTS) {
-        let (edge, identity) = (edge.clone(), member.identity.clone());
-        let of = channel.clone();
-        let work = async move { answer(snapshot(&edge, &identity, &of).await) };
+    for work in snapshots_of(edge, &member.identity.clone(), channels) {
         // Where there is no room for it the client still knows of the gap and can ask.
-        let _full = member.question(To::Event(name), Then::Nothing, work.boxed());
+        let _full = member.question(To::Event(name), Then::Nothing, work);
     }
+}
+
+/// The same for a connection that waits for them itself.
+pub(crate) fn snapshots_of(
+    edge: &Edge,
+    identity: &Arc<Identity>,
+    channels: &[Channel],
+) -> impl Iterator<Item = BoxFuture<'static, Answer>> {
+    let wanted = channels.iter().filter(|channel| edge.catalogue.snapshot_of(channel).is_some());
+    wanted.take(SNAPSHOTS).map(|channel| {
+        let (edge, identity, of) = (edge.clone(), identity.clone(), channel.clone());
+        async move { answer(snapshot(&edge, &identity, &of).await) }.boxed()
+    })
 }
 
 /// For an administrator who has just come: the alerts that are open, before anybody asks. They count down.

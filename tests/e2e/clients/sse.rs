@@ -25,6 +25,8 @@ pub(crate) struct EventSource {
     pub(crate) received: Vec<Value>,
     pub(crate) cursors: Vec<String>,
     pub(crate) gaps: Vec<Json>,
+    /// What followed a gap.
+    pub(crate) snapshots: Vec<Json>,
     pub(crate) retry: Option<String>,
 }
 
@@ -43,6 +45,7 @@ impl EventSource {
             received: Vec::new(),
             cursors: Vec::new(),
             gaps: Vec::new(),
+            snapshots: Vec::new(),
             retry: None,
         }
     }
@@ -166,6 +169,7 @@ impl EventSource {
                 let reason = payload["reason"].as_str().unwrap_or_default().to_owned();
                 self.history.record(Entry::Gap { client: client.clone(), channels, reason });
             }
+            (Some("snapshot"), _) => self.snapshots.push(payload),
             (Some("ready"), _) | (_, None) => {}
             (name, Some(_)) => {
                 let value = Value::find(&payload);

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use domain::{Channel, Identity};
 use serde_json::{Value, json};
 
+use crate::commands::Answer;
 use crate::line::GapReason;
+use crate::queries;
 use crate::wires::{Wire, sse, trpc};
 
 /// How long an `EventSource` waits before it reconnects.
@@ -50,12 +52,24 @@ impl Dialect {
         greeting.concat().into()
     }
 
-    pub(super) fn gap(self, channels: &[Channel], reason: GapReason) -> Bytes {
+    /// `cursor` is where the client goes on behind it.
+    pub(super) fn gap(self, channels: &[Channel], reason: GapReason, cursor: &str) -> Bytes {
         let gap = json!({ "channels": names(channels), "reason": reason.name() });
         match self {
             Self::Sse => sse::message("gap", &gap),
-            Self::Trpc(mode) => trpc::gap(mode, &gap),
+            Self::Trpc(mode) => trpc::gap(mode, &gap, cursor),
         }
+    }
+
+    /// Whether a gap is followed by the state of its channels; a subscription carries calls alone.
+    pub(super) const fn has_snapshots(self) -> bool {
+        matches!(self, Self::Sse)
+    }
+
+    /// It has no position of its own; what cannot be told the client may ask for itself.
+    pub(super) fn snapshot(self, answer: Answer) -> Option<Bytes> {
+        let can_be_told = self.has_snapshots() && answer.is_ok();
+        can_be_told.then(|| sse::message(queries::SNAPSHOT, &answer.into_payload()))
     }
 
     /// Moves the client's position without an event.

@@ -2,7 +2,8 @@
 
 use axum::Extension;
 use axum::extract::{Query, Request, State};
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use domain::cursor::Cursor;
 use domain::{Channel, Identity};
@@ -12,11 +13,15 @@ use runtime::ids;
 use serde::Deserialize;
 
 use super::dialect::Dialect;
-use super::{EventStream, response};
+use super::{EVENTS, EventStream, ended_at_once, response};
 use crate::devices::Device;
 use crate::edge::{Edge, Opening, Refused, Shared, TOO_MANY_CHANNELS, UNAVAILABLE};
 use crate::problems;
 use crate::session::Start;
+use crate::wires::sse;
+
+/// The shortest pause before a client that could not be served comes again; the longest is twice this.
+const COME_BACK_MS: u64 = 1_000;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Asked {
@@ -32,14 +37,43 @@ pub(crate) async fn open(
     Extension(peer): Extension<Peer>,
     Query(asked): Query<Asked>,
     request: Request,
-) -> Result<Response, Response> {
-    let credentials = Credentials::of(request.headers(), request.uri().query());
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let is_event_source = accepts_events(&parts.headers);
+    match begun(edge, &peer, asked, &parts).await {
+        Ok(stream) => response(stream, peer, parts.version),
+        Err(refusal) if is_event_source && refusal.status() == StatusCode::SERVICE_UNAVAILABLE => {
+            come_back()
+        }
+        Err(refusal) => refusal,
+    }
+}
+
+/// An `EventSource` gives up for good at any error status, also at one that says to come back. What is over in a
+/// moment is therefore a response that ends at once: the browser keeps its last id and comes again.
+fn come_back() -> Response {
+    let pause = COME_BACK_MS + ids::jitter(COME_BACK_MS);
+    ended_at_once(sse::retry(pause))
+}
+
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|it| it.to_str().ok());
+    accepted.any(|accepted| accepted.contains(EVENTS))
+}
+
+async fn begun(
+    edge: Edge,
+    peer: &Peer,
+    asked: Asked,
+    parts: &Parts,
+) -> Result<EventStream, Response> {
+    let credentials = Credentials::of(&parts.headers, parts.uri.query());
     let admitted = edge.auth.authenticate(&credentials).await.map_err(|e| e.into_response())?;
     peer.authenticated();
     if edge.is_draining() {
         return Err(problems::refused(UNAVAILABLE).into_response());
     }
-    let after = last_event_id(request.headers()).or(asked.last_event_id).or(asked.after);
+    let after = last_event_id(&parts.headers).or(asked.last_event_id).or(asked.after);
     let asked_for = asked_for(&edge, &admitted.identity, asked.channels.as_deref())
         .map_err(|refused| problems::refused(refused).into_response())?;
     let device = Device {
@@ -55,8 +89,7 @@ pub(crate) async fn open(
         opened.map_err(|refused| problems::refused(refused).into_response())?;
     let channels = with_own(&edge, &admitted.identity, asked_for);
     let (name, dialect) = (&*device.name, Dialect::Sse);
-    let stream = EventStream::begin(edge, admitted, dialect, name, &channels, &opening, recovered);
-    Ok(response(stream))
+    Ok(EventStream::begin(edge, admitted, dialect, name, &channels, &opening, recovered))
 }
 
 /// The header that an `EventSource` sends when it reconnects wins over what stands in its address.

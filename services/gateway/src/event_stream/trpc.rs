@@ -2,9 +2,8 @@
 
 use axum::Extension;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use domain::Channel;
 use runtime::auth::{AuthError, Credentials};
 use runtime::http::Peer;
@@ -12,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::dialect::Dialect;
-use super::{EventStream, response};
+use super::{EventStream, ended_at_once, response};
 use crate::edge::{Edge, FORBIDDEN};
 use crate::wires::trpc::{self, ErrorCode, Mode};
 
@@ -39,7 +38,8 @@ pub(crate) async fn subscribe(
     let path = uri.path().rsplit('/').next().unwrap_or_default();
     let input = asked.input.as_deref().and_then(|input| serde_json::from_str(input).ok());
     let mode = mode(&asked, input.as_ref());
-    let refuse = |code, message: &str| refusal(trpc::error(mode, code, message, path));
+    // The stream opens and says why it closes: an error status would tell the hook nothing.
+    let refuse = |code, message: &str| ended_at_once(trpc::error(mode, code, message, path));
     let credentials = Credentials::of(request.headers(), request.uri().query());
     let admitted = match edge.auth.authenticate(&credentials).await {
         Ok(admitted) => admitted,
@@ -61,15 +61,9 @@ pub(crate) async fn subscribe(
         _ => return refuse(ErrorCode::Unavailable, "Come back in a moment."),
     };
     let channels: [Channel; 1] = [channel];
-    response(EventStream::begin(
-        edge,
-        admitted,
-        Dialect::Trpc(mode),
-        "",
-        &channels,
-        &opening,
-        false,
-    ))
+    let dialect = Dialect::Trpc(mode);
+    let stream = EventStream::begin(edge, admitted, dialect, "", &channels, &opening, false);
+    response(stream, peer, request.version())
 }
 
 fn mode(asked: &Asked, input: Option<&Value>) -> Mode {
@@ -92,10 +86,4 @@ fn last_id(
     let candidates =
         [header, asked.last_event_id.as_deref(), asked.last_event_id_header.as_deref(), input];
     candidates.into_iter().flatten().find(|id| !id.is_empty()).map(str::to_owned)
-}
-
-/// The stream opens and says why it closes: an error status would tell the hook nothing.
-fn refusal(error: Bytes) -> Response {
-    ([(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")], error)
-        .into_response()
 }

@@ -59,11 +59,12 @@ pub(crate) fn connected(mode: Mode, silence: Duration) -> Bytes {
     format!("event: connected\ndata: {options}\n\n").into()
 }
 
-/// A gap as a value of its own type, which handlers of calls pass over.
-pub(crate) fn gap(mode: Mode, gap: &Value) -> Bytes {
+/// A gap as a value of its own type, which handlers of calls pass over. It has its position like any other, or the
+/// client would come back with none and lose what has come meanwhile.
+pub(crate) fn gap(mode: Mode, gap: &Value, cursor: &str) -> Bytes {
     let mut data = gap.clone();
     data["type"] = json!("throughline:gap");
-    format!("id:\n{}\n", value(mode, &data)).into()
+    finish_event(mode, &value(mode, &data).into(), cursor)
 }
 
 pub(crate) fn position(cursor: &str) -> Bytes {
@@ -103,6 +104,17 @@ mod tests {
         let body: Bytes = value(BARE, &json!({ "type": "live_call" })).into();
         let block = finish_event(BARE, &body, "c1");
         assert_eq!(block, "id:\ndata: {\"type\":\"live_call\"}\n\nevent: ping\nid: c1\ndata: \n\n");
+    }
+
+    #[test]
+    fn a_gap_keeps_a_position_in_both_modes() {
+        let told = |mode| {
+            let gap = gap(mode, &json!({ "reason": "expired" }), "c1");
+            String::from_utf8_lossy(&gap).into_owned()
+        };
+        let data = "data: {\"reason\":\"expired\",\"type\":\"throughline:gap\"}\n\n";
+        assert_eq!(told(BARE), format!("id:\n{data}event: ping\nid: c1\ndata: \n\n"));
+        assert_eq!(told(Mode { tracked: true, ..BARE }), format!("id: c1\n{data}"));
     }
 
     #[test]

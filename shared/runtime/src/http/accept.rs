@@ -42,6 +42,8 @@ pub struct ServeOptions {
     pub per_address: usize,
     /// `TCP_NOTSENT_LOWAT`: what the kernel may hold unsent, so that an urgent frame waits behind little.
     pub send_lowat: u32,
+    /// A peer that acknowledges nothing, or takes nothing, for so long is gone (`TCP_USER_TIMEOUT`).
+    pub dead_after: Duration,
     /// How long requests in flight may take once the server stops.
     pub grace: Duration,
     pub header_deadline: Duration,
@@ -53,6 +55,7 @@ impl Default for ServeOptions {
             tls: None,
             per_address: 16_384,
             send_lowat: 16 * 1024,
+            dead_after: Duration::from_secs(60),
             grace: Duration::from_secs(10),
             header_deadline: HEADER_DEADLINE,
         }
@@ -81,7 +84,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let grace = options.grace;
-    let connections = Connections::new();
+    let connections = Connections::traced();
     let server = Arc::new(Server {
         edge: edge.into(),
         builder: builder(options.header_deadline),
@@ -154,7 +157,15 @@ impl Server {
     fn prepare(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
-        socket2::SockRef::from(stream).set_tcp_notsent_lowat(self.options.send_lowat)?;
+        {
+            let socket = socket2::SockRef::from(stream);
+            socket.set_tcp_notsent_lowat(self.options.send_lowat)?;
+            // Where the network has lost the peer, nobody else would say so for a quarter of an hour.
+            socket.set_tcp_user_timeout(Some(self.options.dead_after))?;
+            let often = self.options.dead_after / 4;
+            let alive = socket2::TcpKeepalive::new().with_time(often).with_interval(often);
+            socket.set_tcp_keepalive(&alive)?;
+        }
         Ok(())
     }
 
@@ -174,7 +185,7 @@ impl Server {
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
-        let address = peer.address;
+        let (address, whose) = (peer.address, peer.clone());
         let asked = Arc::new(AtomicBool::new(false));
         let (server, first) = (self.clone(), asked.clone());
         let service = service_fn(move |request: Request<Incoming>| {
@@ -200,6 +211,7 @@ impl Server {
                     }
                     waiting = false;
                 }
+                () = whose.closing() => return,
                 () = self.shutdown.cancelled(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 /// The other side of a connection, in the extensions of each of its requests.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -19,6 +21,16 @@ impl Peer {
     pub fn authenticated(&self) {
         self.place.leave();
     }
+
+    /// Ends the connection without another word, whatever it is about to write; for a peer that does not read.
+    /// One that was upgraded is its handler's to end.
+    pub fn close(&self) {
+        self.place.closing.notify_one();
+    }
+
+    pub(super) async fn closing(&self) {
+        self.place.closing.notified().await;
+    }
 }
 
 /// Connections per address that have not authenticated.
@@ -32,6 +44,7 @@ pub(super) struct Admission {
 struct Place {
     address: IpAddr,
     left: AtomicBool,
+    closing: Notify,
     admission: Admission,
 }
 
@@ -49,8 +62,8 @@ impl Admission {
         }
         *count += 1;
         drop(waiting);
-        let place =
-            Place { address: address.ip(), left: AtomicBool::new(false), admission: self.clone() };
+        let (left, closing) = (AtomicBool::new(false), Notify::new());
+        let place = Place { address: address.ip(), left, closing, admission: self.clone() };
         Some(Peer { address, tls, place: Arc::new(place) })
     }
 }
