@@ -4,7 +4,6 @@
 use runtime::config::{Environment, Mistakes, Strings};
 use runtime::tasks::{BoxError, stop_on_signals};
 use runtime::telemetry;
-use tokio::net::TcpListener;
 
 use crate::failure::Failure;
 
@@ -40,7 +39,7 @@ async fn gateway(config: gateway::Config) -> Result<(), BoxError> {
     telemetry::init(&config.telemetry);
     let (stop, _signals) = stop_on_signals()?;
     let public = runtime::http::bind(&config.listen, "LISTEN").await?;
-    let ops = TcpListener::bind(&config.ops_listen[..]).await?;
+    let ops = runtime::http::bind_one(&config.ops_listen, "OPS_LISTEN").await?;
     gateway::run(config, gateway::Listeners { public, ops }, stop).await
 }
 
@@ -48,20 +47,20 @@ async fn ingest(config: ingest::Config) -> Result<(), BoxError> {
     telemetry::init(&config.telemetry);
     let (stop, _signals) = stop_on_signals()?;
     let http = runtime::http::bind(&config.listen, "LISTEN").await?;
-    let ops = TcpListener::bind(&config.ops_listen[..]).await?;
+    let ops = runtime::http::bind_one(&config.ops_listen, "OPS_LISTEN").await?;
     ingest::run(config, ingest::Listeners { http, ops }, stop).await
 }
 
 async fn ai_proxy(config: ai_proxy::Config) -> Result<(), BoxError> {
     telemetry::init(&config.telemetry);
     let (stop, _signals) = stop_on_signals()?;
-    let ops = TcpListener::bind(&config.ops_listen[..]).await?;
+    let ops = runtime::http::bind_one(&config.ops_listen, "OPS_LISTEN").await?;
     ai_proxy::run(config, ai_proxy::Listeners { ops }, stop).await
 }
 
 async fn replay(config: replay::Config) -> Result<(), BoxError> {
     telemetry::init(&config.telemetry);
     let (stop, _signals) = stop_on_signals()?;
-    let ops = TcpListener::bind(&config.ops_listen[..]).await?;
+    let ops = runtime::http::bind_one(&config.ops_listen, "OPS_LISTEN").await?;
     replay::run(config, replay::Listeners { ops }, stop).await
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use runtime::config::{Environment, NATS_CREDS, NATS_URL, Reader, STRICT_DURABILITY};
 use runtime::nats::{Credentials, Nats, NatsConfig};
 use runtime::provision::{self, ApplyOptions, Definitions, Durability, Report, State};
+use runtime::telemetry;
 use serde_json::json;
 use tracing::warn;
 
@@ -51,6 +52,9 @@ struct Options {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let mut reader = Reader::new(&Environment);
+    let log = telemetry::Settings::read(&mut reader);
+    telemetry::init(&reader.finish(log)?);
     match arguments.action {
         Action::Check(options) => {
             let (nats, _) = options.connect().await?;
@@ -63,12 +67,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Action::Apply { options, update } => {
             let (nats, system) = options.connect().await?;
+            // Asked before anything is made: a server that is refused is left as it was.
+            let promised = demand(&system, strict()?).await?;
             let apply = ApplyOptions { replicas: options.replicas, update };
             let report = provision::apply(&nats, &options.definitions()?, apply)
                 .await
                 .map_err(|error| Failure::failed("applying", error))?;
             show(&report, options.json)?;
-            promise(&nats, &system, strict()?).await
+            record(&promised, &nats).await
         }
     }
 }
@@ -107,7 +113,7 @@ impl Options {
     }
 }
 
-fn read_credentials(path: &std::path::Path) -> Result<Credentials, Failure> {
+pub(crate) fn read_credentials(path: &std::path::Path) -> Result<Credentials, Failure> {
     let told =
         |error: String| Failure::configuration(format!("NATS_CREDS: {}: {error}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
@@ -136,8 +142,8 @@ fn strict() -> Result<bool, Failure> {
     Ok(reader.finish(strict)?)
 }
 
-/// Asks the server how durable an acknowledged message is, and leaves the answer for the services.
-pub(crate) async fn promise(nats: &Nats, system: &NatsConfig, strict: bool) -> Result<(), Failure> {
+/// Asks the server how durable an acknowledged message is, and says loudly, or with `strict` refuses, what is not.
+pub(crate) async fn demand(system: &NatsConfig, strict: bool) -> Result<Durability, Failure> {
     let durability = match Durability::ask(system).await {
         Ok(durability) => durability,
         Err(error) => {
@@ -146,10 +152,13 @@ pub(crate) async fn promise(nats: &Nats, system: &NatsConfig, strict: bool) -> R
         }
     };
     durability.enforce(strict).map_err(|error| Failure::failed("STRICT_DURABILITY", error))?;
-    durability
-        .record(nats)
-        .await
-        .map_err(|error| Failure::failed("recording the durability", error))
+    Ok(durability)
+}
+
+/// Leaves the server's promise for the services, which have no right to ask.
+pub(crate) async fn record(promised: &Durability, nats: &Nats) -> Result<(), Failure> {
+    let recorded = promised.record(nats).await;
+    recorded.map_err(|error| Failure::failed("recording the durability", error))
 }
 
 fn show(report: &Report, as_json: bool) -> Result<(), Failure> {

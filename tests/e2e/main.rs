@@ -43,6 +43,7 @@ mod slow_reader;
 mod socketio;
 mod storms;
 mod takeover;
+mod tracing;
 mod trpc;
 mod two_gateways;
 mod typing;

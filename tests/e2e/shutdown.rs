@@ -102,6 +102,32 @@ async fn a_client_that_goes_on_sending_reads_why_it_was_closed() {
     .await;
 }
 
+#[tokio::test]
+async fn a_hangup_ends_no_service_not_even_one_that_still_waits_for_nats() {
+    journey(90, async {
+        let mut platform = TestPlatform::start_with(Options::default().with_ai()).await;
+        let services = [Service::Ingest, Service::Replay, Service::AiProxy, Service::Gateway];
+        platform.nats.kill().await;
+        platform.kill(Service::Gateway);
+        platform.begin_restart(Service::Gateway);
+        let operations = platform.operations(Service::Gateway);
+        eventually(Duration::from_secs(20), "the gateway says what it waits for", async || {
+            Request::get("/livez").send(operations).await.is_ok()
+        })
+        .await;
+        for service in services {
+            platform.signal(service, "HUP");
+        }
+        platform.nats.restart().await;
+        for service in services {
+            platform.ready(service).await;
+            assert_eq!(platform.exit_code(service), None, "{service:?}");
+        }
+        platform.finish().await;
+    })
+    .await;
+}
+
 async fn ended(platform: &mut TestPlatform, service: Service) {
     let mut code = None;
     eventually(Duration::from_secs(12), &format!("{service:?} ends"), async || {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use runtime::config::{Environment, Reader, STRICT_DURABILITY};
+use runtime::config::{Environment, NATS_CREDS, Reader, STRICT_DURABILITY};
 use runtime::nats::NatsConfig;
 use runtime::nats_binary::{self, NoServer};
 use runtime::nats_server::{NatsServer, ServerConfig};
@@ -61,19 +61,24 @@ impl Broker {
     }
 
     async fn provision(&self) -> Result<(), Failure> {
+        let mut reader = Reader::new(&Environment);
+        let (strict, given) = (reader.flag(&STRICT_DURABILITY), reader.path(&NATS_CREDS));
+        let strict = reader.finish(strict)?;
+        // A server of our own knows our users; another one whoever the environment names.
+        let given = given.filter(|_| matches!(self, Self::External(_)));
+        let given = given.map(|path| streams::read_credentials(&path)).transpose()?;
         let config = |service: &str| NatsConfig {
             url: self.url(service),
-            credentials: None,
+            credentials: given.clone(),
             service: service.to_owned(),
         };
+        let promised = streams::demand(&config("sys"), strict).await?;
         let nats = Box::pin(streams::connect(&config("admin"))).await?;
         let definitions = streams::definitions(None)?;
         provision::apply(&nats, &definitions, ApplyOptions::default())
             .await
             .map_err(|error| Failure::failed("the streams", error))?;
-        let mut reader = Reader::new(&Environment);
-        let strict = reader.flag(&STRICT_DURABILITY);
-        streams::promise(&nats, &config("sys"), reader.finish(strict)?).await
+        streams::record(&promised, &nats).await
     }
 
     /// Ends, with the reason, when a server of our own does; never otherwise.

@@ -10,6 +10,7 @@ use runtime::config::{
     SAFETY_DIR, SHUTDOWN_GRACE_MS, Strings,
 };
 use runtime::nats::NatsConfig;
+use runtime::provision::Demand;
 use runtime::telemetry::{self, chain};
 
 use crate::prompts::Templates;
@@ -24,6 +25,7 @@ pub struct Config {
     pub nats: NatsConfig,
     pub ops_listen: Vec<SocketAddr>,
     pub telemetry: telemetry::Settings,
+    pub durability: Demand,
     pub grace: Duration,
     pub catalogue: LiveCatalogue,
     /// Which AI service answers which tenant.
@@ -53,12 +55,14 @@ impl Config {
         let nats = NatsConfig::read(&mut reader, SERVICE);
         let ops_listen = reader.addresses_or(&OPS_LISTEN, OPS_DEFAULT);
         let telemetry = telemetry::Settings::read(&mut reader);
+        let durability = Demand::read(&mut reader);
         let grace = reader.milliseconds(&SHUTDOWN_GRACE_MS);
         match (catalogue, settings, templates, screen) {
             (Ok(catalogue), Some(settings), Some(templates), Some(screen)) => reader.finish(Self {
                 nats,
                 ops_listen,
                 telemetry,
+                durability,
                 grace,
                 catalogue,
                 settings,

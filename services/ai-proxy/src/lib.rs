@@ -57,11 +57,13 @@ pub async fn run(
     let keys = readiness.condition("keys");
     tasks.spawn("keys", vault.clone().follow(keys, stop.clone()));
     tasks.spawn("presence", presence::watch(nats.clone(), work, stop.clone()));
-    let Config { catalogue, screen, templates, .. } = config.clone();
+    let Config { catalogue, screen, templates, durability, .. } = config.clone();
     let alarm = Alarm::new(nats.clone(), catalogue.clone(), screen, templates);
     answer(&mut tasks, &config, &nats, &vault, &alarm, &registry, &readiness);
     let told = readiness.condition("catalogue");
     tasks.spawn("catalogue", catalogue.follow(nats.clone(), told, stop.clone()));
+    let promised = readiness.condition("durability");
+    tasks.spawn("durability", durability.heed(nats.clone(), promised, stop.clone()));
     let screening = screen::run(nats, alarm, vault, registry, stop.clone());
     tasks.spawn("screen", screening);
     tasks.spawn("readiness", async move {

@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use ai_proxy::{Config, Listeners};
-use runtime::config::{Environment, refuse};
+use runtime::config::{Environment, OPS_LISTEN, refuse};
 use runtime::tasks::{BoxError, stop_on_signals};
-use runtime::telemetry;
-use tokio::net::TcpListener;
+use runtime::{http, telemetry};
 use tracing::error;
 
 #[tokio::main]
@@ -27,6 +26,6 @@ async fn main() -> ExitCode {
 
 async fn serve(config: Config) -> Result<(), BoxError> {
     let (shutdown, _signals) = stop_on_signals()?;
-    let ops = TcpListener::bind(&config.ops_listen[..]).await?;
+    let ops = http::bind_one(&config.ops_listen, OPS_LISTEN.name).await?;
     ai_proxy::run(config, Listeners { ops }, shutdown).await
 }

@@ -9,10 +9,11 @@ use domain::catalogue::{CommandRefusal, CommandType, Wish};
 use domain::protection::subjects_in;
 use domain::{Command, Identity};
 use runtime::event_log::{Append, AppendError};
+use runtime::telemetry::TARGET;
 use runtime::{clock, ids};
 use serde_json::Value;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{Instrument as _, debug, info_span};
 
 use crate::edge::{Refused, Shared, UNAVAILABLE};
 
@@ -92,7 +93,12 @@ pub(crate) struct Asked<'a> {
 }
 
 /// Stores a command and waits a while for its decision.
-pub(crate) async fn decide(edge: &Shared, mut command: Command) -> Answer {
+pub(crate) async fn decide(edge: &Shared, command: Command) -> Answer {
+    let span = info_span!(target: TARGET, "command", "command.type" = &*command.kind);
+    stored_and_decided(edge, command).instrument(span).await
+}
+
+async fn stored_and_decided(edge: &Shared, mut command: Command) -> Answer {
     if holds_copied(&command) {
         return Answer::from(COPIED).of(&command.id);
     }

@@ -9,17 +9,20 @@ use domain::protection::WrappingKeys;
 use runtime::auth;
 use runtime::config::{
     AUTH_TIMEOUT_MS, CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, DECISION_WAIT_MS, HEARTBEAT_MS,
-    LAG_TIMEOUT_MS, LISTEN, MAX_CHANNELS, MAX_MESSAGE_BYTES, MESSAGES_PER_SECOND, Mistakes,
-    OPS_LISTEN, PAGE_CACHE_BYTES, PRESENCE_GRACE_MS, PlatformKeys, Reader, SEND_LOWAT_BYTES,
-    SHUTDOWN_GRACE_MS, SOCKETIO_POSITION_MS, SOCKETIO_REPLAY_DELAY_MS, Strings, TAIL_BYTES,
+    LAG_TIMEOUT_MS, LISTEN, MAX_CHANNELS, MAX_HISTORY_EVENTS, MAX_MESSAGE_BYTES,
+    MESSAGES_PER_SECOND, Mistakes, OPS_LISTEN, PAGE_CACHE_BYTES, PRESENCE_GRACE_MS, PlatformKeys,
+    Reader, SEND_LOWAT_BYTES, SHUTDOWN_GRACE_MS, SOCKETIO_POSITION_MS, SOCKETIO_REPLAY_DELAY_MS,
+    Strings, TAIL_BYTES,
     TAIL_WARM_EVENTS, TYPING_TIMEOUT_MS,
 };
 use runtime::http::ServeOptions;
 use runtime::nats::NatsConfig;
+use runtime::provision::Demand;
 use runtime::{telemetry, tls};
 
 pub const SERVICE: &str = "gateway";
 const LISTEN_DEFAULT: &str = "0.0.0.0:8080";
+const LINE_IS_DEAD: Duration = Duration::from_secs(5);
 const OPS_DEFAULT: &str = "0.0.0.0:9080";
 
 #[derive(Clone)]
@@ -34,6 +37,7 @@ pub struct Config {
     pub wrapping: WrappingKeys,
     pub catalogue_dir: Option<PathBuf>,
     pub telemetry: telemetry::Settings,
+    pub durability: Demand,
     pub memory: Memory,
     pub limits: Limits,
     /// How long connections may take to end on stop.
@@ -59,6 +63,7 @@ pub struct Limits {
     pub position_every: Duration,
     pub message_bytes: usize,
     pub channels: usize,
+    pub history_events: usize,
     pub messages_per_second: u32,
     /// How long a command's answer waits for the decision before it says that there is none yet.
     pub decision: Duration,
@@ -82,6 +87,7 @@ impl Config {
             wrapping: keys.wrapping(),
             catalogue_dir: reader.path(&CATALOGUE_DIR),
             telemetry: telemetry::Settings::read(&mut reader),
+            durability: Demand::read(&mut reader),
             memory: Memory {
                 tail_bytes: reader.bytes(&TAIL_BYTES),
                 warm_events: reader.number(&TAIL_WARM_EVENTS),
@@ -99,6 +105,8 @@ fn http(reader: &mut Reader<'_>) -> ServeOptions {
         tls: tls::read(reader),
         per_address: reader.number(&CONNECTIONS_PER_ADDRESS),
         send_lowat: reader.number(&SEND_LOWAT_BYTES),
+        // A moment later than the gateway itself would end it, with a reason where the line still carries one.
+        dead_after: reader.milliseconds(&LAG_TIMEOUT_MS) + LINE_IS_DEAD,
         ..ServeOptions::default()
     }
 }
@@ -112,6 +120,7 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         position_every: reader.milliseconds(&SOCKETIO_POSITION_MS),
         message_bytes: reader.bytes(&MAX_MESSAGE_BYTES),
         channels: reader.number(&MAX_CHANNELS),
+        history_events: reader.number(&MAX_HISTORY_EVENTS),
         messages_per_second: reader.number(&MESSAGES_PER_SECOND),
         decision: reader.milliseconds(&DECISION_WAIT_MS),
         presence_grace: reader.milliseconds(&PRESENCE_GRACE_MS),

@@ -124,11 +124,14 @@ async fn serve(
     tasks.spawn("fences", edge.registry.clone().serve(nats.clone(), working.clone()));
     tasks.spawn("revocations", revocations::watch(edge.clone(), revoked, working.clone()));
     tasks.spawn("auth", edge.auth.clone().run(working.clone()));
+    tasks.spawn("event streams", event_stream::run(edge.clone(), working.clone()));
     let handing_in = edge.receipts.clone().run(nats.clone(), working.clone());
     tasks.spawn("receipts", handing_in);
     let following = changes.follow(nats.clone(), told, working.clone());
     tasks.spawn("catalogue", following);
     tasks.spawn("keys", vault.follow(keys, working.clone()));
+    let promised = readiness.condition("durability");
+    tasks.spawn("durability", config.durability.heed(nats.clone(), promised, working.clone()));
     tasks.spawn("presence", presence::run(edge.clone(), working.clone()));
     tasks.spawn("typing", typing::run(edge.clone(), signals, working.clone()));
     let accepting = accept(config, public, edge, (readiness, door), stop);
@@ -197,7 +200,8 @@ fn edge(config: &Config, parts: Parts, metrics: &Metrics) -> Result<Edge, BoxErr
         limits: config.limits,
         meters: meters::Meters::new(metrics),
         checks: watch::Sender::new(0),
-        connections: Connections::new(),
+        stalls: event_stream::Stalls::default(),
+        connections: Connections::traced(),
         drain: CancellationToken::new(),
         draining: AtomicBool::new(false),
         hub,

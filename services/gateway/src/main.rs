@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use gateway::{Config, Listeners};
-use runtime::config::{Environment, LISTEN, refuse};
+use runtime::config::{Environment, LISTEN, OPS_LISTEN, refuse};
 use runtime::tasks::{BoxError, stop_on_signals};
 use runtime::{http, telemetry};
-use tokio::net::TcpListener;
 use tracing::error;
 
 /// A tenth less processor time per webhook than the system's allocator.
@@ -32,6 +31,6 @@ async fn main() -> ExitCode {
 async fn serve(config: Config) -> Result<(), BoxError> {
     let (shutdown, _signals) = stop_on_signals()?;
     let public = http::bind(&config.listen, LISTEN.name).await?;
-    let ops = TcpListener::bind(&config.ops_listen[..]).await?;
+    let ops = http::bind_one(&config.ops_listen, OPS_LISTEN.name).await?;
     gateway::run(config, Listeners { public, ops }, shutdown).await
 }

@@ -9,16 +9,18 @@ use runtime::auth;
 use runtime::catalogue::LiveCatalogue;
 use runtime::config::{
     CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, ESCALATION_FILE, IDEMPOTENCY_MEMORY_BYTES,
-    INGEST_IN_FLIGHT, LISTEN, Mistakes, OPS_LISTEN, PlatformKeys, Reader, SEND_LOWAT_BYTES,
-    SHUTDOWN_GRACE_MS, SOURCES_FILE, Strings,
+    INGEST_IN_FLIGHT, LISTEN, MAX_AUDIO_BYTES, MAX_WEBHOOK_BYTES, Mistakes, OPS_LISTEN,
+    PlatformKeys, Reader, SEND_LOWAT_BYTES, SHUTDOWN_GRACE_MS, SOURCES_FILE, Strings,
 };
 use runtime::http::ServeOptions;
 use runtime::nats::NatsConfig;
+use runtime::provision::Demand;
 use runtime::telemetry::chain;
 use runtime::{telemetry, tls};
 
 use crate::effects::Twilio;
 use crate::escalation;
+use crate::routes::BodyLimits;
 use crate::sources::Registry;
 
 pub const SERVICE: &str = "ingest";
@@ -31,6 +33,8 @@ pub struct Config {
     pub ops_listen: Vec<SocketAddr>,
     pub http: ServeOptions,
     pub telemetry: telemetry::Settings,
+    pub durability: Demand,
+    pub bodies: BodyLimits,
     pub auth: auth::Settings,
     pub catalogue: LiveCatalogue,
     /// Where an operator adds to it.
@@ -78,6 +82,11 @@ impl Config {
             ops_listen: reader.addresses_or(&OPS_LISTEN, OPS_DEFAULT),
             http: http(&mut reader, grace),
             telemetry: telemetry::Settings::read(&mut reader),
+            durability: Demand::read(&mut reader),
+            bodies: BodyLimits {
+                whole: reader.bytes(&MAX_WEBHOOK_BYTES),
+                audio: reader.bytes(&MAX_AUDIO_BYTES),
+            },
             auth: auth::Settings::read(&mut reader),
             catalogue: match catalogue {
                 Ok(catalogue) => catalogue,

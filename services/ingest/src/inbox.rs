@@ -11,12 +11,12 @@ use domain::token::{EntityToken, Tenant, Token};
 use runtime::durable::{Durable, Job, NotSettled};
 use runtime::nats::Nats;
 use runtime::tasks::{BoxError, Tasks};
-use runtime::telemetry::chain;
+use runtime::telemetry::{TARGET, chain};
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{Instrument as _, debug, error, info_span, warn};
 
 use crate::gate::Refused;
 use crate::intake::{Intake, IntakeError};
@@ -91,7 +91,9 @@ async fn lane(
         let settled = if shutdown.is_cancelled() {
             job.nak(Duration::ZERO).await
         } else {
-            work(&intake, &nats, &job, &shutdown).await
+            let span =
+                info_span!(target: TARGET, parent: None, "publication", attempt = job.delivered);
+            work(&intake, &nats, &job, &shutdown).instrument(span).await
         };
         if let Err(error) = settled {
             debug!(%error, sequence = job.message.sequence, "publication");

@@ -53,6 +53,7 @@ use intake::Intake;
 use memory::Memory;
 use metrics::Metrics;
 use routes::App;
+pub use routes::BodyLimits;
 
 /// What the service serves on, bound by the caller so that a test can take port 0.
 #[derive(Debug)]
@@ -114,10 +115,14 @@ pub async fn run(
     let revoked = readiness.condition("revocations");
     let revocations = revocations::watch(nats.clone(), auth.clone(), revoked, stop.clone());
     tasks.spawn("revocations", revocations);
+    let promised = readiness.condition("durability");
+    tasks.spawn("durability", config.durability.heed(nats.clone(), promised, stop.clone()));
     let reachable = readiness.condition("nats");
     tasks.spawn("connection", watch(nats.clone(), reachable, readiness, stop.clone()));
     let uploads = Arc::new(Semaphore::new(UPLOADS));
-    let app = App { intake, sources: config.sources, auth, nats, uploads };
+    let (sources, bodies) = (config.sources, config.bodies);
+    let unproven = routes::Unproven::default();
+    let app = App { intake, sources, auth, nats, bodies, unproven, uploads };
     let serving = http::serve(listeners.http, routes::router(app), config.http, stop);
     tasks.spawn("http", async move { Ok(serving.await?) });
     Ok(tasks.finish(config.grace).await?)

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use ingest::{Config, Listeners};
 use runtime::config::{Environment, LISTEN, OPS_LISTEN, refuse};
-use runtime::http::bind;
+use runtime::http::{bind, bind_one};
 use runtime::tasks::{BoxError, stop_on_signals};
 use runtime::telemetry;
 use tracing::error;
@@ -32,7 +32,6 @@ async fn main() -> ExitCode {
 async fn serve(config: Config) -> Result<(), BoxError> {
     let (shutdown, _signals) = stop_on_signals()?;
     let http = bind(&config.listen, LISTEN.name).await?;
-    let ops = bind(&config.ops_listen, OPS_LISTEN.name).await?.pop();
-    let ops = ops.ok_or("OPS_LISTEN: name one address")?;
+    let ops = bind_one(&config.ops_listen, OPS_LISTEN.name).await?;
     Box::pin(ingest::run(config, Listeners { http, ops }, shutdown)).await
 }

@@ -17,12 +17,19 @@ use crate::sources::{Provider, Registry};
 
 mod audio;
 mod events;
+mod unproven;
 mod webhooks;
 
-/// The most bytes of a webhook or of a publisher's request.
-pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
-/// The most bytes of a body that carries audio.
-pub(crate) const AUDIO_LIMIT: usize = 64 * 1024 * 1024;
+pub(crate) use unproven::Unproven;
+
+/// The most bytes of a body.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// Of a webhook or of a publisher's request.
+    pub whole: usize,
+    /// Of one that carries audio.
+    pub audio: usize,
+}
 
 /// What handlers share.
 pub(crate) struct App {
@@ -30,6 +37,8 @@ pub(crate) struct App {
     pub sources: Registry,
     pub auth: Authenticator,
     pub nats: Nats,
+    pub bodies: BodyLimits,
+    pub unproven: Unproven,
     /// Places for bodies with audio; they are stored before they can be verified.
     pub uploads: Arc<Semaphore>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use runtime::config::{Mistakes, OPS_LISTEN, Reader, SHUTDOWN_GRACE_MS, Strings};
 use runtime::nats::NatsConfig;
+use runtime::provision::Demand;
 use runtime::telemetry;
 
 pub const SERVICE: &str = "replay";
@@ -15,6 +16,7 @@ pub struct Config {
     pub nats: NatsConfig,
     pub ops_listen: Vec<SocketAddr>,
     pub telemetry: telemetry::Settings,
+    pub durability: Demand,
     /// How long work in flight and the last snapshot may take on stop.
     pub grace: Duration,
     pub index: IndexConfig,
@@ -51,6 +53,7 @@ impl Config {
             nats: NatsConfig::read(&mut reader, SERVICE),
             ops_listen: reader.addresses_or(&OPS_LISTEN, OPS_DEFAULT),
             telemetry: telemetry::Settings::read(&mut reader),
+            durability: Demand::read(&mut reader),
             grace: reader.milliseconds(&SHUTDOWN_GRACE_MS),
             index: IndexConfig::default(),
         };

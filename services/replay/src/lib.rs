@@ -61,6 +61,8 @@ pub async fn run(
     tasks.spawn("retention", retention::watch(reader, state.clone(), every, stop.clone()));
     spawn_answering(&mut tasks, &nats, &state);
     spawn_views(&mut tasks, &nats, &state, config.index, &readiness);
+    let promised = readiness.condition("durability");
+    tasks.spawn("durability", config.durability.heed(nats.clone(), promised, stop.clone()));
     tasks.spawn("snapshots", snapshots.keep(stop.clone()));
     tasks.spawn("readiness", async move {
         stop.cancelled().await;

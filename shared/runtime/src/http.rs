@@ -15,7 +15,7 @@ mod upgrade;
 pub use accept::{READ_BUFFER_BYTES, ServeError, ServeOptions, serve};
 pub use admission::Peer;
 pub use body::read_body;
-pub use listen::{BindError, bind};
+pub use listen::{BindError, bind, bind_one};
 pub use origins::Origins;
 pub(crate) use origins::is_localhost;
 pub use problem::Problem;

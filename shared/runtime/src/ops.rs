@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::http::{ServeOptions, serve};
 use crate::metrics::Metrics;
 use crate::tasks::BoxError;
+use crate::telemetry::DROPPED;
 
 #[cfg(test)]
 mod tests;
@@ -106,6 +107,8 @@ pub async fn run(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
+    let help = "Spans that the collector did not get.";
+    metrics.register("spans_dropped", help, DROPPED.clone());
     serve(vec![listener], router(readiness, metrics), ServeOptions::default(), shutdown).await?;
     Ok(())
 }

@@ -21,7 +21,7 @@ mod units;
 use api::{Api, ApiError};
 pub use definitions::{Definition, Definitions, InvalidDefinition, Kind};
 pub use difference::Difference;
-pub use durability::{Durability, NotDurable, Promise, ServerDurability};
+pub use durability::{Demand, Durability, NotDurable, Promise, ServerDurability};
 
 #[derive(Clone, Copy, Debug)]
 pub struct ApplyOptions {

@@ -132,10 +132,13 @@ impl<T> Drop for Owned<T> {
 }
 
 /// A token that SIGTERM or Ctrl-C cancels; a second signal ends the process at once.
+/// SIGHUP, which has files read again, ends nothing: also while nobody listens for it yet, and where there is no file.
 pub fn stop_on_signals() -> std::io::Result<(CancellationToken, Owned<()>)> {
     let token = CancellationToken::new();
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // The handler stays for as long as the process, whoever reads from it.
+    let _taken_off = signal(SignalKind::hangup())?;
     let cancel = token.clone();
     let listener = owned(async move {
         for _ in 0..2 {

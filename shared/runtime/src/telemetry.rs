@@ -1,14 +1,29 @@
-//! The log of the process: its format, its field names, and how an error is told once.
-//! It must not know any service; fields of meaning are added where things happen.
+//! The log of the process: its format, its field names, and how an error is told once; and its spans, where a
+//! collector takes them. It must not know any service; fields of meaning are added where things happen.
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::sync::{LazyLock, OnceLock};
 
-use tracing_subscriber::EnvFilter;
+use axum::http::Uri;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::config::{LOG_FORMAT, RUST_LOG, Reader};
+use crate::config::{LOG_FORMAT, OTEL_EXPORTER_OTLP_ENDPOINT, RUST_LOG, Reader};
+use crate::metrics::metrics::counter::Counter;
+use crate::tasks::{Owned, owned};
+
+mod otlp;
+mod spans;
+
+pub use spans::TARGET;
+
+/// Spans that no collector got; one for the process, whatever services share it.
+pub(crate) static DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
+static EXPORT: OnceLock<Owned<()>> = OnceLock::new();
 
 /// Names of the fields that log lines are searched by, with their meaning. Units are part of the name.
 pub const FIELDS: &[(&str, &str)] = &[
@@ -39,6 +54,8 @@ pub enum Format {
 pub struct Settings {
     pub format: Format,
     pub filter: String,
+    /// Where a collector takes traces.
+    pub traces: Option<Uri>,
 }
 
 impl Settings {
@@ -49,20 +66,60 @@ impl Settings {
         if let Err(error) = EnvFilter::try_new(&filter) {
             reader.mistake(&RUST_LOG, format_args!("{filter:?} is not a log filter: {error}"));
         }
-        Self { format, filter }
+        let traces = reader.given(&OTEL_EXPORTER_OTLP_ENDPOINT).and_then(|base| {
+            let address = otlp::address(&base);
+            if address.is_none() {
+                let text = "is not an http or https address, such as http://localhost:4318";
+                reader.mistake(&OTEL_EXPORTER_OTLP_ENDPOINT, text);
+            }
+            address
+        });
+        Self { format, filter, traces }
     }
 }
 
-/// Starts the log on standard error. Further calls change nothing, since several services share a process.
+/// Starts the log on standard error, and the export of spans where one is asked for.
+/// Further calls change nothing, since several services share a process.
 pub fn init(settings: &Settings) {
-    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let registry = tracing_subscriber::registry().with(filter);
-    let fmt = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry();
     // A second subscriber is refused by tracing, which is what makes this idempotent.
-    let _already_started = match settings.format {
-        Format::Text => registry.with(fmt).try_init(),
-        Format::Json => registry.with(fmt.json().flatten_event(true)).try_init(),
+    let Some(address) = &settings.traces else {
+        let _already_started = registry.with(log_of(settings)).try_init();
+        return;
     };
+    let (closed, closing) = otlp::queue();
+    let gatherer = spans::Gatherer { closed }.with_filter(filter_fn(spans::is_exported));
+    if registry.with(log_of(settings)).with(gatherer).try_init().is_ok() {
+        let export = otlp::export(closing, address.clone(), program());
+        let _only_once = EXPORT.set(owned(export));
+    }
+}
+
+fn log_of<S>(settings: &Settings) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Spans for the collector are no part of the log.
+    let none = format!("{TARGET}=off").parse();
+    let filter = none.into_iter().fold(filter, EnvFilter::add_directive);
+    let fmt = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match settings.format {
+        Format::Text => fmt.with_filter(filter).boxed(),
+        Format::Json => fmt.json().flatten_event(true).with_filter(filter).boxed(),
+    }
+}
+
+/// Whether anybody takes spans.
+pub fn is_tracing() -> bool {
+    tracing::span_enabled!(target: TARGET, tracing::Level::INFO)
+}
+
+/// How the collector calls this process.
+fn program() -> String {
+    let path = std::env::current_exe().ok();
+    let name = path.as_deref().and_then(|path| path.file_stem()?.to_str());
+    name.unwrap_or("throughline").to_owned()
 }
 
 /// An error with all its causes, for the one place that handles it.
@@ -92,9 +149,18 @@ mod tests {
 
     #[test]
     fn starting_twice_is_harmless() {
-        let settings = Settings { format: Format::Json, filter: "off".into() };
+        let settings = Settings { format: Format::Json, filter: "off".into(), traces: None };
         init(&settings);
         init(&settings);
+    }
+
+    #[test]
+    fn a_collector_is_named_by_its_base_address() {
+        let given = [("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317")];
+        let mut reader = Reader::new(&given);
+        assert_eq!(Settings::read(&mut reader).traces, None);
+        let told = reader.finish(()).unwrap_err().0;
+        assert!(told[0].starts_with("OTEL_EXPORTER_OTLP_ENDPOINT:"), "{told:?}");
     }
 
     #[test]

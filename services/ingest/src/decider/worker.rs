@@ -13,12 +13,12 @@ use runtime::durable::{Durable, Job, NotSettled};
 use runtime::event_log::EventLog;
 use runtime::nats::Nats;
 use runtime::tasks::{BoxError, Tasks};
-use runtime::telemetry::chain;
+use runtime::telemetry::{TARGET, chain};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{Instrument as _, debug, error, info_span, warn};
 
 use super::entities::at;
 use super::execute::{Decider, Executed, Keep, Undecided};
@@ -113,7 +113,10 @@ impl Worker {
                 Err(error) => return self.give_up(job, None, &error.to_string()).await,
             };
         for attempt in 1..=ATTEMPTS {
-            match self.settle(job, &command).await {
+            let span = info_span!(
+                target: TARGET, parent: None, "decision", "command.type" = &*command.kind, attempt
+            );
+            match self.settle(job, &command).instrument(span).await {
                 Ok(()) => return job.ack().await,
                 Err(Undecided::Hopeless(why)) => {
                     return self.give_up(job, Some(&command), &chain(&why)).await;

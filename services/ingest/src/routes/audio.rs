@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
 use super::webhooks::text;
-use super::{AUDIO_LIMIT, App, BODY_LIMIT};
+use super::{App, BodyLimits};
 use crate::answer;
 use crate::audio::{Limits, Refused, Splitter};
 use crate::receive::Webhook;
@@ -50,7 +50,7 @@ pub(super) async fn verified(
     let signature = text(&parts.headers, elevenlabs::HEADER);
     let signature = signature.as_deref().ok_or(domain::signatures::Reason::Missing);
     let claimed = signature.and_then(Header::parse).map_err(answer::unproven)?;
-    let mut reading = Reading::begin(source, claimed.timestamp);
+    let mut reading = Reading::begin(source, claimed.timestamp, app.bodies);
     // Most bodies are small; only audio opens the object store.
     let audio = reading.run(app, body).await?;
     let received = clock::now();
@@ -90,7 +90,7 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn begin(source: &'a Source, timestamp: &str) -> Self {
+    fn begin(source: &'a Source, timestamp: &str, bodies: BodyLimits) -> Self {
         let secrets = source.secrets.iter().map(|secret: &Secret| secret.expose().as_bytes());
         let macs = secrets.filter_map(|secret| {
             let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
@@ -98,7 +98,7 @@ impl<'a> Reading<'a> {
             mac.update(b".");
             Some((secret, mac))
         });
-        let limits = Limits { whole: AUDIO_LIMIT, without_audio: BODY_LIMIT };
+        let limits = Limits { whole: bodies.audio, without_audio: bodies.whole };
         Self { macs: macs.collect(), splitter: Splitter::new(limits) }
     }
 

@@ -11,7 +11,7 @@ use domain::identity::Role;
 use runtime::auth::{AuthError, Credentials};
 use runtime::http::{Peer, Problem, read_body};
 
-use super::{App, BODY_LIMIT};
+use super::App;
 use crate::answer::{self, Answer};
 use crate::gate::{self, Fallback, Refused};
 use crate::intake::Intake;
@@ -33,7 +33,7 @@ async fn stored(app: &App, request: Request) -> Result<Response, Problem> {
     if let Some(peer) = parts.extensions.get::<Peer>() {
         peer.authenticated();
     }
-    let body = read_body(body, BODY_LIMIT).await?;
+    let body = read_body(body, app.bodies.whole).await?;
     let header = |name: &str| parts.headers.get(name).map(|value| value.as_bytes());
     let submissions = submission::read(&header, &body, Required::AsSpecified);
     let submissions = submissions.map_err(|error| answer::refused(error.into()))?;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use domain::signatures::standard_webhooks;
 use futures_util::future::BoxFuture;
 use runtime::clock;
@@ -15,7 +15,8 @@ use runtime::telemetry::chain;
 use serde::Deserialize;
 use tracing::debug;
 
-use super::{App, BODY_LIMIT, audio};
+use super::unproven::no_room;
+use super::{App, audio};
 use crate::answer::{self, Answer};
 use crate::metrics::Way;
 use crate::proof::{self, Claim};
@@ -111,7 +112,10 @@ async fn accept(
         // The only provider whose bodies may be too large to hold.
         Provider::ElevenLabs => audio::verified(app, source, &parts, body).await?,
         Provider::Twilio | Provider::CallerDesk | Provider::WhatsApp | Provider::Standard => {
-            verified(source, kind, secret, &parts, body).await?
+            let longest = app.bodies.whole;
+            let _room = app.unproven.room(&parts.headers, longest).ok_or_else(no_room)?;
+            let body = read_body(body, longest).await?;
+            verified(source, kind, secret, &parts, body).map_err(|problem| *problem)?
         }
     };
     if let Some(peer) = parts.extensions.get::<Peer>() {
@@ -120,14 +124,13 @@ async fn accept(
     stored(app, source, &webhook).await
 }
 
-async fn verified(
+fn verified(
     source: &Source,
     kind: &str,
     path_secret: Option<&str>,
     parts: &Parts,
-    body: Body,
-) -> Result<Webhook, Problem> {
-    let body = read_body(body, BODY_LIMIT).await?;
+    body: Bytes,
+) -> Result<Webhook, Box<Problem>> {
     let claim = Claim {
         headers: &parts.headers,
         path_and_query: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
@@ -221,7 +224,11 @@ mod tests {
     #[test]
     fn only_plain_webhooks_go_ahead_of_the_router() {
         let asked = |method: &str, path: &str| {
-            let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .body(axum::body::Body::empty())
+                .unwrap();
             plain(&request).map(|(source, kind)| (source.to_owned(), kind.to_owned()))
         };
         let known = Some(("acme".to_owned(), "call-status".to_owned()));

@@ -12,6 +12,7 @@ use replay::config::{Config, IndexConfig};
 use replay::{Listeners, run};
 use runtime::event_log::Appended;
 use runtime::nats::Nats;
+use runtime::provision::Demand;
 use runtime::tasks::{BoxError, Owned, owned};
 use runtime::telemetry::{Format, Settings};
 use runtime::test_support::TestNats;
@@ -36,7 +37,8 @@ impl Node {
         let config = Config {
             nats: nats.config("replay"),
             ops_listen: Vec::new(),
-            telemetry: Settings { format: Format::Text, filter: "error".into() },
+            telemetry: Settings { format: Format::Text, filter: "error".into(), traces: None },
+            durability: Demand { strict: false },
             grace: WITHIN,
             index: IndexConfig {
                 retention_every: Duration::from_millis(100),

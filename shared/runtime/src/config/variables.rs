@@ -56,6 +56,7 @@ variables! {
     TLS_KEY_FILE: Fallback::None, false, "PEM private key of that certificate.";
     RUST_LOG: Fallback::Is("info"), false, "What is logged, in the form of tracing's EnvFilter.";
     LOG_FORMAT: Fallback::Is("text"), false, "text, or json with one object a line.";
+    OTEL_EXPORTER_OTLP_ENDPOINT: Fallback::None, false, "Base address of a collector that takes spans of requests, commands, publications and connections (OTLP over HTTP, JSON); for example http://localhost:4318.";
     PLATFORM_KEY: Fallback::None, true, "Key that authenticates cursors and connection ids and wraps data keys; at least 32 characters.";
     PLATFORM_KEY_PREVIOUS: Fallback::None, true, "The key before, still accepted while rotating.";
     JWT_SECRET: Fallback::None, true, "HS256 key of the one application configured by the environment.";
@@ -100,6 +101,9 @@ variables! {
     PRESENCE_GRACE_MS: Fallback::Is("10000"), false, "How long a client may be away before it counts as gone.";
     TYPING_TIMEOUT_MS: Fallback::Is("6000"), false, "How long a client that says nothing more counts as typing.";
     MAX_MESSAGE_BYTES: Fallback::Is("65536"), false, "The longest message of a client.";
+    MAX_HISTORY_EVENTS: Fallback::Is("1000"), false, "The most events of a page of history.";
+    MAX_WEBHOOK_BYTES: Fallback::Is("1048576"), false, "The longest body of a webhook or publication.";
+    MAX_AUDIO_BYTES: Fallback::Is("67108864"), false, "The longest body of a webhook that carries audio.";
     MAX_CHANNELS: Fallback::Is("200"), false, "Channels that a connection may be in.";
     MESSAGES_PER_SECOND: Fallback::Is("50"), false, "Messages that a connection may send, with bursts of twice as many.";
     DECISION_WAIT_MS: Fallback::Is("2000"), false, "How long a command's answer waits for the decision; after that it says that the command is stored and will be decided.";

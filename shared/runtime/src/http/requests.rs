@@ -11,11 +11,13 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use tower::Service as _;
-use tracing::debug;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, debug, info_span};
 
 use crate::http::origins::with_origins;
 use crate::http::{Origins, Peer, Problem};
 use crate::ids;
+use crate::telemetry::{TARGET, is_tracing};
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -51,7 +53,8 @@ pub fn edge(routes: Router, origins: Option<Origins>) -> Edge {
         Some(origins) => with_origins(routes, origins),
         None => routes,
     };
-    let routes = if is_logging() { routes.layer(from_fn(tell_route)) } else { routes };
+    let routes =
+        if is_logging() || is_tracing() { routes.layer(from_fn(tell_route)) } else { routes };
     Edge { routes, ahead: None, is_bare: false }
 }
 
@@ -87,13 +90,21 @@ impl Edge {
         let id: Arc<str> = ids::unguessable().into();
         request.extensions_mut().insert(RequestId(id.clone()));
         let entry = Entry::of(&request, &id);
-        let mut response = match &self.ahead {
-            None => self.routed(request).await,
-            Some(ahead) => match ahead(request) {
-                Ok(answering) => answering.await,
-                Err(request) => self.routed(request).await,
-            },
+        let span = span_of(&request, &id);
+        let method = (!span.is_disabled()).then(|| request.method().clone());
+        let answering = async {
+            match &self.ahead {
+                None => self.routed(request).await,
+                Some(ahead) => match ahead(request) {
+                    Ok(answering) => answering.await,
+                    Err(request) => self.routed(request).await,
+                },
+            }
         };
+        let mut response = answering.instrument(span.clone()).await;
+        if let Some(method) = method {
+            note(&span, &method, &response);
+        }
         if let Some(entry) = entry {
             entry.log(&response);
         }
@@ -120,6 +131,31 @@ fn finish(response: &mut Response<Body>, id: &str) {
     if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(HEADER, value);
     }
+}
+
+/// Each request is a trace of its own, or part of the one that its sender names.
+fn span_of(request: &Request, id: &str) -> Span {
+    if !is_tracing() {
+        return Span::none();
+    }
+    let context = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    info_span!(
+        target: TARGET, parent: None, "request",
+        "request.id" = id,
+        "http.request.method" = request.method().as_str(),
+        "otel.name" = Empty,
+        "http.route" = Empty,
+        "http.response.status_code" = Empty,
+        traceparent = context,
+    )
+}
+
+fn note(span: &Span, method: &Method, response: &Response) {
+    let route =
+        response.extensions().get::<MatchedPath>().map_or("(no route)", MatchedPath::as_str);
+    span.record("otel.name", format!("{method} {route}"));
+    span.record("http.route", route);
+    span.record("http.response.status_code", response.status().as_u16());
 }
 
 fn is_logging() -> bool {

@@ -9,10 +9,14 @@ use async_nats::Message;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::config::{Reader, STRICT_DURABILITY};
 use crate::kv::KvError;
 use crate::nats::{ConnectError, Connection, Nats, NatsConfig};
+use crate::ops::Condition;
+use crate::tasks::BoxError;
 
 const BUCKET: &str = "platform";
 const KEY: &str = "durability";
@@ -156,6 +160,56 @@ impl Durability {
                 Ok(())
             }
             Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// How often a service looks whether what was not promised is promised by now.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// The same while the record cannot be read.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What a service demands of the server's durability.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Demand {
+    pub strict: bool,
+}
+
+impl Demand {
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        Self { strict: reader.flag(&STRICT_DURABILITY) }
+    }
+
+    /// Says loudly what is not promised; where that is refused, `condition` is missing for as long as it is so.
+    pub async fn heed(
+        self,
+        nats: Nats,
+        condition: Condition,
+        shutdown: CancellationToken,
+    ) -> Result<(), BoxError> {
+        condition.missing("what the provisioner found is being read");
+        loop {
+            let pause = match Durability::read(&nats).await.map(|found| found.enforce(self.strict))
+            {
+                Ok(Ok(())) => {
+                    condition.holds();
+                    shutdown.cancelled().await;
+                    return Ok(());
+                }
+                Ok(Err(reason)) => {
+                    error!(%reason, "DURABILITY: refused, since STRICT_DURABILITY is set");
+                    condition.missing(reason.to_string());
+                    LOOK_AGAIN
+                }
+                Err(error) => {
+                    condition.missing(format!("the bucket {BUCKET} cannot be read: {error}"));
+                    RETRY
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
         }
     }
 }

@@ -5,17 +5,27 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span, info_span};
+
+use crate::telemetry::TARGET;
 
 /// A cheap-clone handle. Dropping it ends nothing; `drain` does.
 #[derive(Clone, Debug, Default)]
 pub struct Connections {
     tracker: TaskTracker,
     abort: CancellationToken,
+    /// Whether each is a span of its own.
+    is_traced: bool,
 }
 
 impl Connections {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Each is told to the collector, where there is one: connections of clients, not other work.
+    pub fn traced() -> Self {
+        Self { is_traced: true, ..Self::default() }
     }
 
     /// Runs one connection. It is counted before it runs, so a drain that starts now waits for it.
@@ -30,7 +40,12 @@ impl Connections {
                 () = connection => {}
             }
         };
-        drop(self.tracker.spawn(running));
+        let span = if self.is_traced {
+            info_span!(target: TARGET, parent: None, "connection")
+        } else {
+            Span::none()
+        };
+        drop(self.tracker.spawn(running.instrument(span)));
     }
 
     pub fn len(&self) -> usize {
