@@ -116,10 +116,11 @@ fn running(file: &Path) -> Option<rustix::process::Pid> {
 fn show(add: &Add, team: &Team, seed: &str) -> Result<(), Failure> {
     let (inbox, durable) = (team.inbox_prefix(), team.durable());
     if add.json {
+        let made = team.consumes && add.users.is_none();
         let durable = team.consumes.then_some(durable);
         return line(
             &json!({ "tenant": add.tenant, "team": add.name, "publicKey": team.public_key,
-                     "seed": seed, "inboxPrefix": inbox, "durable": durable })
+                     "seed": seed, "inboxPrefix": inbox, "durable": durable, "durableMade": made })
             .to_string(),
         );
     }
@@ -132,7 +133,12 @@ fn show(add: &Add, team: &Team, seed: &str) -> Result<(), Failure> {
     .map(|row| row.map(str::to_owned))
     .collect::<Vec<_>>();
     if team.consumes {
-        rows.push(["Durable".to_owned(), durable, "on each event stream".to_owned()]);
+        let where_it_is = if add.users.is_some() {
+            "not made here: add it on each event stream to the definitions that `streams apply` gets"
+        } else {
+            "on each event stream"
+        };
+        rows.push(["Durable".to_owned(), durable, where_it_is.to_owned()]);
     }
     write_out(aligned(&rows).as_bytes())
 }

@@ -3,7 +3,10 @@
 use domain::Role;
 use domain::token::Tenant;
 use runtime::auth::NewToken;
-use runtime::config::{Environment, JWT_AUDIENCE, JWT_ISSUER, JWT_SECRET, Reader, Secret};
+use runtime::config::{
+    APPLICATIONS_FILE, Environment, JWT_AUDIENCE, JWT_ISSUER, JWT_JWKS_URL, JWT_PUBLIC_KEY_FILE,
+    JWT_SECRET, Reader, Secret,
+};
 use serde_json::json;
 
 use crate::data::{self, DataFolder, Endpoints, Secrets};
@@ -92,6 +95,13 @@ impl Wanted {
             seconds: 7 * 86_400,
         }
     }
+}
+
+/// Whether the platform takes tokens that are signed with the one secret there is here.
+pub(crate) fn are_taken() -> bool {
+    let reader = Reader::new(&Environment);
+    let others = [APPLICATIONS_FILE, JWT_PUBLIC_KEY_FILE, JWT_JWKS_URL];
+    !others.iter().any(|variable| reader.is_given(variable))
 }
 
 pub(crate) fn mint(folder: &DataFolder, wanted: &Wanted) -> Result<String, Failure> {

@@ -86,8 +86,11 @@ impl Platform {
         broker: &mut Broker,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
-        let endpoints = listeners.endpoints(broker.address(), &self.settings.tenant)?;
+        let endpoints = listeners.endpoints(broker.address(), &self.settings)?;
         endpoints.write(&self.folder)?;
+        if self.settings.has_own_sources() {
+            self.secrets.move_sources(&endpoints.ingest)?;
+        }
         let ops = listeners.ops_urls()?;
         let mut tasks = Tasks::new(stop);
         services::spawn(&mut tasks, listeners, &self.settings, &self.secrets, broker)?;

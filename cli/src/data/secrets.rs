@@ -53,6 +53,14 @@ impl Secrets {
         Ok(secrets)
     }
 
+    /// Has what the development sources sign, which is this machine's address, follow ingest to its port.
+    pub(crate) fn move_sources(&self, ingest: &str) -> Result<(), Failure> {
+        let told = |error| Failure::failed(self.sources.display().to_string(), error);
+        let old = std::fs::read_to_string(&self.sources).map_err(told)?;
+        let new = at_address(&old, ingest);
+        if new == old { Ok(()) } else { std::fs::write(&self.sources, new).map_err(told) }
+    }
+
     /// As nats-server takes them.
     pub(crate) fn passwords(&self) -> Result<Passwords, Failure> {
         let of = |user: &str| {
@@ -105,6 +113,20 @@ fn keep(path: &Path, make: &dyn Fn() -> String) -> Result<String, Failure> {
     }
 }
 
+/// The sources with this machine's name wherever it stood, at ingest's scheme and port; other addresses stay.
+fn at_address(sources: &str, ingest: &str) -> String {
+    let (scheme, rest) = ingest.split_once("://").unwrap_or(("http", ingest));
+    let port = rest.rsplit(':').next().unwrap_or_default();
+    let is_ours = |line: &&str| {
+        let url = line.trim().strip_prefix("public_url = \"").and_then(|url| url.strip_suffix('"'));
+        url.and_then(|url| url.split_once("://localhost:"))
+            .is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let moved = format!("public_url = \"{scheme}://localhost:{port}\"");
+    let lines = sources.lines().map(|line| if is_ours(&line) { &*moved } else { line });
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 /// One source per provider, each the default of its provider.
 fn sources(tenant: &str) -> String {
     let mut text = "# The development sources, made once. Change them as you like; they are read again on SIGHUP.\n".to_owned();
@@ -154,6 +176,16 @@ mod tests {
         for file in std::fs::read_dir(folder.secrets_path()).unwrap() {
             assert_eq!(mode(&file.unwrap().path()), 0);
         }
+    }
+
+    #[test]
+    fn what_the_sources_sign_follows_ingest_and_nothing_else_does() {
+        let mine = "public_url = \"https://hooks.example.com\"\n";
+        let old = format!("{mine}{}", sources("acme"));
+        let moved = at_address(&old, "https://127.0.0.1:9443");
+        assert!(moved.contains("public_url = \"https://localhost:9443\"\n"), "{moved}");
+        assert!(moved.starts_with(mine), "{moved}");
+        assert_eq!(at_address(&moved, "http://127.0.0.1:8090"), old);
     }
 
     #[test]

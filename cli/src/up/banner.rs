@@ -1,5 +1,7 @@
 //! What a person sees when the platform runs: where it is, tokens, and the first commands to try.
 
+use domain::Role;
+
 use crate::data::{DataFolder, Endpoints};
 use crate::failure::Failure;
 use crate::table::{aligned, write_out};
@@ -10,14 +12,26 @@ pub(crate) fn print(
     endpoints: &Endpoints,
     ops: &[(&'static str, String)],
 ) -> Result<(), Failure> {
-    let tokens = token::SHOWN
-        .into_iter()
-        .map(|role| {
-            let wanted = token::Wanted::new(role, endpoints.tenant.clone());
-            Ok([role.name().to_owned(), token::mint(folder, &wanted)?])
-        })
-        .collect::<Result<Vec<_>, Failure>>()?;
+    let minted = |role: Role| {
+        let wanted = token::Wanted::new(role, endpoints.tenant.clone());
+        Ok([role.name().to_owned(), token::mint(folder, &wanted)?])
+    };
+    let tokens = if token::are_taken() {
+        token::SHOWN.into_iter().map(minted).collect::<Result<Vec<_>, Failure>>()?
+    } else {
+        Vec::new()
+    };
     write_out(text(folder, endpoints, ops, &tokens).as_bytes())
+}
+
+fn tokens_text(tenant: &str, tokens: &[[String; 2]]) -> String {
+    if tokens.is_empty() {
+        return "Tokens: those of the applications that APPLICATIONS_FILE or JWT_* name; none is made here.\n".to_owned();
+    }
+    format!(
+        "Tokens of tenant {tenant}, valid 7 days (more: throughline token --help)\n{}",
+        aligned(tokens)
+    )
 }
 
 fn text(
@@ -35,10 +49,10 @@ fn text(
         ["NATS", nats, "publish.<tenant>.>"],
     ]
     .map(|row| row.map(str::to_owned));
-    let admin = tokens.iter().find(|[role, _]| role == "admin").map_or("", |[_, token]| token);
+    let admin = tokens.iter().find(|[role, _]| role == "admin").map_or("…", |[_, token]| token);
     format!(
         "\nThroughline is running. Ctrl-C stops it.\n\n{}Data     {}\nHealth   {}\n\n\
-         Tokens of tenant {tenant}, valid 7 days (more: throughline token --help)\n{}\n\
+         {}\n\
          Try this in a second terminal: follow the dashboard …\n\n  \
          TOKEN={admin}\n  \
          curl -N -H \"Authorization: Bearer $TOKEN\" '{gateway}/sse?channels=dashboard:overview'\n\n\
@@ -49,7 +63,7 @@ fn text(
         aligned(&places),
         folder.path().display(),
         health.join("\n         "),
-        aligned(tokens),
+        tokens_text(tenant, tokens),
         program = program(),
     )
 }

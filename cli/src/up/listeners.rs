@@ -31,17 +31,26 @@ impl Listeners {
         Ok(Self { gateway, ingest, ops })
     }
 
-    pub(crate) fn endpoints(&self, nats: String, tenant: &str) -> Result<Endpoints, Failure> {
+    pub(crate) fn endpoints(
+        &self,
+        nats: String,
+        settings: &Settings,
+    ) -> Result<Endpoints, Failure> {
+        let scheme = if settings.tls { "https" } else { "http" };
         Ok(Endpoints {
-            gateway: url(self.gateway.first())?,
-            ingest: url(self.ingest.first())?,
+            gateway: url(scheme, self.gateway.first())?,
+            ingest: url(scheme, self.ingest.first())?,
             nats,
-            tenant: tenant.to_owned(),
+            tenant: settings.tenant.clone(),
         })
     }
 
     pub(crate) fn ops_urls(&self) -> Result<Vec<(&'static str, String)>, Failure> {
-        NAMES.into_iter().zip(&self.ops).map(|(name, ops)| Ok((name, url(Some(ops))?))).collect()
+        NAMES
+            .into_iter()
+            .zip(&self.ops)
+            .map(|(name, ops)| Ok((name, url("http", Some(ops))?)))
+            .collect()
     }
 }
 
@@ -58,12 +67,12 @@ async fn one(address: SocketAddr, variable: &'static str) -> Result<TcpListener,
 }
 
 /// How a client on this machine reaches it.
-fn url(listener: Option<&TcpListener>) -> Result<String, Failure> {
+fn url(scheme: &str, listener: Option<&TcpListener>) -> Result<String, Failure> {
     let listener = listener.ok_or_else(|| Failure::configuration("no address to listen on"))?;
     let mut address =
         listener.local_addr().map_err(|error| Failure::failed("a listener", error))?;
     if address.ip().is_unspecified() {
         address.set_ip([127, 0, 0, 1].into());
     }
-    Ok(format!("http://{address}"))
+    Ok(format!("{scheme}://{address}"))
 }

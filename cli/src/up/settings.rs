@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use runtime::config::{DEFAULT_TENANT, Fallback, Mistakes, Reader, Strings, Variable};
+use runtime::config::{
+    DEFAULT_TENANT, Fallback, Mistakes, Reader, Strings, TLS_CERT_FILE, Variable,
+};
 
 use crate::data::Secrets;
 
@@ -76,6 +78,8 @@ pub(crate) struct Settings {
     pub(crate) ops_base: u16,
     pub(crate) max_file_store: String,
     pub(crate) tenant: String,
+    /// Whether the gateway and ingest speak TLS.
+    pub(crate) tls: bool,
     /// The names among [`MADE_UP`] that the environment leaves to us.
     left_to_us: Vec<&'static str>,
 }
@@ -113,12 +117,18 @@ impl Settings {
             max_file_store: reader.text(&NATS_MAX_FILE_STORE),
             // A tenant that every token names itself says nothing about the development sources.
             tenant: if tenant == "from-token" { "default".to_owned() } else { tenant },
+            tls: reader.is_given(&TLS_CERT_FILE),
             left_to_us: ours.map(|(name, _)| *name).collect(),
         };
         if settings.ops_base > u16::MAX - 4 {
             reader.mistake(&OPS_PORT_BASE, "leaves no room for four ports");
         }
         reader.finish(settings)
+    }
+
+    /// Whether the development sources are in force.
+    pub(crate) fn has_own_sources(&self) -> bool {
+        self.left_to_us.contains(&"SOURCES_FILE")
     }
 
     /// The values that are made up, as a service reads them.
