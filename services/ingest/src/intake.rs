@@ -73,6 +73,11 @@ impl IntakeError {
     pub(crate) fn is_too_large(&self) -> bool {
         matches!(self, Self::Append(AppendError::TooLarge) | Self::Send(MessagingError::TooLarge))
     }
+
+    /// Whether the event may be in the log although nobody knows.
+    pub(crate) fn may_be_stored(&self) -> bool {
+        matches!(self, Self::Append(AppendError::Unknown))
+    }
 }
 
 impl Intake {

@@ -46,8 +46,22 @@ pub(crate) enum ReceiveError {
     Unreadable(#[from] Unreadable),
     #[error(transparent)]
     NotStored(#[from] IntakeError),
+    /// Earlier events of the same webhook are stored.
+    #[error(transparent)]
+    NotAllStored(IntakeError),
     #[error("what was not understood could not be kept")]
     NotKept(#[source] AppendError),
+}
+
+impl ReceiveError {
+    /// Whether an event of the webhook may be in the log, and refer to what came with it.
+    pub(crate) fn may_be_stored(&self) -> bool {
+        match self {
+            Self::Unreadable(_) => false,
+            Self::NotStored(error) => error.may_be_stored(),
+            Self::NotAllStored(_) | Self::NotKept(_) => true,
+        }
+    }
 }
 
 /// Stores everything that is understood.
@@ -69,7 +83,11 @@ pub(crate) async fn store(
     let mut events = Vec::with_capacity(reading.publications.len());
     for publication in reading.publications {
         match admit(intake, source, publication) {
-            Ok(admitted) => events.push(intake.store(way, admitted).await?),
+            Ok(admitted) => match intake.store(way, admitted).await {
+                Ok(stored) => events.push(stored),
+                Err(error) if events.is_empty() => return Err(error.into()),
+                Err(error) => return Err(ReceiveError::NotAllStored(error)),
+            },
             Err(refused) => reasons.push(refused.to_string()),
         }
     }

@@ -140,9 +140,7 @@ impl Again {
                 Some(reason) => Err(why("not_understood", reason)),
             },
             Err(ReceiveError::Unreadable(error)) => Err(why("not_understood", error.to_string())),
-            Err(error @ (ReceiveError::NotStored(_) | ReceiveError::NotKept(_))) => {
-                Err(unavailable(&error))
-            }
+            Err(error) => Err(unavailable(&error)),
         }
     }
 

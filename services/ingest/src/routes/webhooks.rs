@@ -158,7 +158,8 @@ async fn stored(app: &App, source: &Source, webhook: &Webhook) -> Result<Respons
     let repeated = |received: &Received| {
         received.unread.is_none() && received.events.iter().all(|event| event.duplicate)
     };
-    if received.as_ref().map_or(true, repeated) {
+    // A recording that is kept for nothing expires; one that a stored event names is gone for good.
+    if received.as_ref().map_or_else(|error| !error.may_be_stored(), repeated) {
         audio::discard(app, webhook.audio.as_ref()).await;
     }
     let received = received.map_err(|error| problem(&error))?;
@@ -179,7 +180,9 @@ fn problem(error: &ReceiveError) -> Problem {
             let detail = "The body is verified but is not JSON; nothing was stored.";
             Problem::new(StatusCode::BAD_REQUEST, "unreadable_body", detail)
         }
-        ReceiveError::NotStored(error) => answer::not_stored(error),
+        ReceiveError::NotStored(error) | ReceiveError::NotAllStored(error) => {
+            answer::not_stored(error)
+        }
         ReceiveError::NotKept(_) => {
             debug!(error = chain(error), "not kept");
             let detail = "The log cannot be reached; send this again.";

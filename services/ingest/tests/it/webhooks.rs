@@ -178,6 +178,30 @@ async fn audio_goes_to_the_object_store_and_its_place_into_the_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_recording_stays_when_nobody_knows_whether_its_event_is_stored() {
+    // The log stores and says nothing of it.
+    let (usual, silent) = (r#""name": "CALLS","#, r#""name": "CALLS", "no_ack": true,"#);
+    let platform = Platform::start_with(usual, silent).await;
+    let sound = "QUJD".repeat(1_000);
+    let body = format!(
+        r#"{{"type":"post_call_audio","event_timestamp":1767323045,"data":{{"agent_id":"a","conversation_id":"c1","full_audio":"{sound}"}}}}"#
+    );
+    platform.elevenlabs(b"voice-secret", &body).await.is(503, "log_unavailable");
+    let message = platform.reader().await.get("CALLS", 1).await.unwrap().expect("it is stored");
+    let data: Value = serde_json::from_slice(&message.payload).unwrap();
+    let key = data["recording"]["media"]["key"].as_str().unwrap();
+    let admin = platform.admin().await;
+    let objects = admin.objects("media", std::time::Duration::from_secs(10)).await.unwrap();
+    assert_eq!(objects.get(key, 4_000).await.unwrap(), b"ABC".repeat(1_000));
+    // A repeat finds the event, and takes nothing away from it.
+    crate::harness::eventually("the repeat is recognised", async || {
+        platform.elevenlabs(b"voice-secret", &body).await.event()["duplicate"] == true
+    })
+    .await;
+    assert_eq!(objects.get(key, 4_000).await.unwrap(), b"ABC".repeat(1_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_signature_over_other_bytes_is_no_signature() {
     let platform = Platform::start().await;
     let escaped = whatsapp_text("wamid.1").replace("hello", "h\\u00e9llo");
