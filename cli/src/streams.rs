@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use runtime::config::{Environment, NATS_CREDS, NATS_URL, Reader, STRICT_DURABILITY};
 use runtime::nats::{Credentials, Nats, NatsConfig};
-use runtime::provision::{self, ApplyOptions, Definitions, Durability, Report, State};
+use runtime::provision::{self, ApplyOptions, Definitions, Durability, Report, State, Update};
 use runtime::telemetry;
 use serde_json::json;
 use tracing::warn;
@@ -69,7 +69,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let (nats, system) = options.connect().await?;
             // Asked before anything is made: a server that is refused is left as it was.
             let promised = demand(&system, strict()?).await?;
-            let apply = ApplyOptions { replicas: options.replicas, update };
+            let apply = ApplyOptions { replicas: options.replicas, update: how(update) };
             let report = provision::apply(&nats, &options.definitions()?, apply)
                 .await
                 .map_err(|error| Failure::failed("applying", error))?;
@@ -159,6 +159,10 @@ pub(crate) async fn demand(system: &NatsConfig, strict: bool) -> Result<Durabili
 pub(crate) async fn record(promised: &Durability, nats: &Nats) -> Result<(), Failure> {
     let recorded = promised.record(nats).await;
     recorded.map_err(|error| Failure::failed("recording the durability", error))
+}
+
+fn how(update: bool) -> Update {
+    if update { Update::Everything } else { Update::Nothing }
 }
 
 fn show(report: &Report, as_json: bool) -> Result<(), Failure> {

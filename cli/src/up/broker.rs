@@ -7,7 +7,7 @@ use runtime::config::{Environment, NATS_CREDS, Reader, STRICT_DURABILITY};
 use runtime::nats::NatsConfig;
 use runtime::nats_binary::{self, NoServer};
 use runtime::nats_server::{NatsServer, ServerConfig};
-use runtime::provision::{self, ApplyOptions};
+use runtime::provision::{self, ApplyOptions, Update};
 
 use crate::data::{DataFolder, Secrets};
 use crate::failure::Failure;
@@ -75,7 +75,12 @@ impl Broker {
         let promised = streams::demand(&config("sys"), strict).await?;
         let nats = Box::pin(streams::connect(&config("admin"))).await?;
         let definitions = streams::definitions(None)?;
-        provision::apply(&nats, &definitions, ApplyOptions::default())
+        // A store of one's own follows the program that opens it; one of somebody else is theirs to change.
+        let update = match self {
+            Self::Own(_) => Update::KeepLimits,
+            Self::External(_) => Update::Nothing,
+        };
+        provision::apply(&nats, &definitions, ApplyOptions { update, ..ApplyOptions::default() })
             .await
             .map_err(|error| Failure::failed("the streams", error))?;
         streams::record(&promised, &nats).await

@@ -1,7 +1,7 @@
 //! Decides commands: every one once, whoever asks how often and whatever dies meanwhile.
 //!
 //! What there is to decide on comes from the log by the sequences that this instance's own tails have seen; what is
-//! decided goes there by guarded appends. Crisis commands have a durable and lanes of their own: they wait behind
+//! decided goes there by guarded appends. Crisis commands have a stream, a durable and lanes of their own: they wait behind
 //! nothing. Several instances share the durables; no entity belongs to any of them.
 
 use std::sync::Arc;
@@ -31,12 +31,14 @@ pub(crate) use execute::{Decider, Keep, Undecided};
 use metrics::Metrics;
 use signals::Signals;
 use tail::Tail;
-use worker::Worker;
+use worker::{Queue, Worker};
 
 const CRISIS: &str = "crisis";
-/// A durable of COMMANDS and the lanes in which its commands are decided beside each other.
-const ALL_OTHERS: (&str, usize) = ("ingest", 64);
-const OF_CRISES: (&str, usize) = ("ingest-crisis", 16);
+/// A durable, and the lanes in which its commands are decided beside each other.
+const ALL_OTHERS: Queue = Queue { stream: "COMMANDS", durable: "ingest", lanes: 64 };
+const OF_CRISES: Queue = Queue { stream: "CRISIS_COMMANDS", durable: "ingest", lanes: 16 };
+/// Where crisis commands were before they had a stream of their own; a store of that time may still hold some.
+const EARLIER: Queue = Queue { stream: "COMMANDS", durable: "ingest-crisis", lanes: 4 };
 
 /// Starts the tails and the workers among `tasks`; the handle decides for others in this process.
 pub(crate) fn start(
@@ -56,11 +58,11 @@ pub(crate) fn start(
         tasks.spawn(format!("tail of {}", tail.category()), following);
     }
     let decider = Decider::new(nats, tails, intake.clone(), Metrics::new(registry));
-    for (crisis, (durable, lanes)) in [(true, OF_CRISES), (false, ALL_OTHERS)] {
+    for queue in [OF_CRISES, ALL_OTHERS, EARLIER] {
         let worker =
             Worker { decider: decider.clone(), nats: nats.clone(), log: intake.log().clone() };
-        let working = work(worker, crisis, durable, lanes, grace, stop.clone());
-        tasks.spawn(format!("commands of {durable}"), working);
+        let working = work(worker, queue, grace, stop.clone());
+        tasks.spawn(format!("commands of {}.{}", queue.stream, queue.durable), working);
     }
     let intake = intake.clone();
     tasks.spawn("signals", async move { signals.tell(&intake, stop).await });
@@ -80,12 +82,11 @@ async fn follow(
 /// Fetches nothing before the states can be folded from what the tails have seen.
 async fn work(
     worker: Worker,
-    crisis: bool,
-    durable: &'static str,
-    lanes: usize,
+    queue: Queue,
     grace: Duration,
     stop: CancellationToken,
 ) -> Result<(), BoxError> {
+    let crisis = queue != ALL_OTHERS;
     for tail in worker.decider.tails() {
         if (tail.category() == CRISIS) == crisis {
             tokio::select! {
@@ -94,5 +95,14 @@ async fn work(
             }
         }
     }
-    worker.run(durable, lanes, grace, stop).await
+    if queue == EARLIER && !is_there(&worker.nats, queue).await {
+        stop.cancelled().await;
+        return Ok(());
+    }
+    worker.run(queue, grace, stop).await
+}
+
+/// Only a store that is older than this program has it. Who cannot be asked is not waited for: the next start asks again.
+async fn is_there(nats: &Nats, queue: Queue) -> bool {
+    nats.log_reader().has_durable(queue.stream, queue.durable).await.unwrap_or(false)
 }

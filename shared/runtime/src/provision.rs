@@ -27,13 +27,26 @@ pub use durability::{Demand, Durability, NotDurable, Promise, ServerDurability};
 pub struct ApplyOptions {
     /// Of every stream: 1 for one server, 3 for a cluster.
     pub replicas: usize,
-    /// Change what differs, as far as the server allows it.
-    pub update: bool,
+    pub update: Update,
 }
+
+/// What becomes of what exists and differs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Update {
+    /// It is told and left alone.
+    Nothing,
+    /// It is changed but for how much is kept for how long, which may be an operator's choice.
+    KeepLimits,
+    /// It is changed as far as the server allows it.
+    Everything,
+}
+
+/// The fields that say how much is kept for how long.
+const LIMITS: [&str; 2] = ["max_age", "max_bytes"];
 
 impl Default for ApplyOptions {
     fn default() -> Self {
-        Self { replicas: 1, update: false }
+        Self { replicas: 1, update: Update::Nothing }
     }
 }
 
@@ -88,7 +101,7 @@ pub async fn check(
     definitions: &Definitions,
     replicas: usize,
 ) -> Result<Report, ProvisionError> {
-    walk(nats, definitions, ApplyOptions { replicas, update: false }, false).await
+    walk(nats, definitions, ApplyOptions { replicas, update: Update::Nothing }, false).await
 }
 
 async fn walk(
@@ -98,14 +111,25 @@ async fn walk(
     may_write: bool,
 ) -> Result<Report, ProvisionError> {
     let api = Api::new(nats.log_reader());
-    let mut items = Vec::new();
-    // Durables need their streams; within one kind the order does not matter.
-    for kind in [Kind::Stream, Kind::Consumer] {
-        let of_kind = definitions.iter().filter(|definition| definition.kind == kind);
-        let walks = of_kind.map(|definition| one(&api, definition, options, may_write));
-        for item in join_all(walks).await {
-            items.push(item?);
-        }
+    let of_kind = |kind| definitions.iter().filter(move |definition| definition.kind == kind);
+    let streams: Vec<_> = of_kind(Kind::Stream).collect();
+    // What exists goes first: it may have to give up subjects to what is new.
+    let there = streams.iter().map(|stream| one(&api, stream, options, may_write, false));
+    let mut items = join_all(there).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    if may_write && !items.iter().any(|item| matches!(item.state, State::Differs(_))) {
+        let missing = streams.iter().zip(&mut items).filter(|(_, it)| it.state == State::Missing);
+        let made = missing.map(async |(stream, item)| {
+            *item = one(&api, stream, options, may_write, true).await?;
+            Ok(())
+        });
+        join_all(made).await.into_iter().collect::<Result<(), _>>()?;
+    }
+    // Durables need their streams.
+    let is_complete = items.iter().all(|item| item.state != State::Missing);
+    let durables =
+        of_kind(Kind::Consumer).map(|durable| one(&api, durable, options, may_write, is_complete));
+    for item in join_all(durables).await {
+        items.push(item?);
     }
     Ok(Report { items })
 }
@@ -115,9 +139,10 @@ async fn one(
     definition: &Definition,
     options: ApplyOptions,
     may_write: bool,
+    may_create: bool,
 ) -> Result<Item, ProvisionError> {
     let name = definition.name.clone();
-    let state = state(api, definition, options, may_write)
+    let state = state(api, definition, options, may_write, may_create)
         .await
         .map_err(|reason| ProvisionError::Server { name: name.clone(), reason })?;
     Ok(Item { name, state })
@@ -128,21 +153,25 @@ async fn state(
     definition: &Definition,
     options: ApplyOptions,
     may_write: bool,
+    may_create: bool,
 ) -> Result<State, ApiError> {
-    let declared = with_replicas(definition, options.replicas);
+    let mut declared = with_replicas(definition, options.replicas);
     let Some(found) = api.find(definition).await? else {
-        if !may_write {
+        if !may_write || !may_create {
             return Ok(State::Missing);
         }
         api.create(definition, &with_epoch(definition, declared)).await?;
         info!(name = %definition.name, "created");
         return Ok(State::Created);
     };
+    if let (Update::KeepLimits, Some(fields)) = (options.update, declared.as_object_mut()) {
+        fields.retain(|field, _| !LIMITS.contains(&field.as_str()));
+    }
     let differences = difference::between(&declared, &found);
     if differences.is_empty() {
         return Ok(State::Unchanged);
     }
-    if !(may_write && options.update) {
+    if !may_write || options.update == Update::Nothing {
         return Ok(State::Differs(differences));
     }
     // What is not declared stays as it is, the epoch among it.

@@ -1,4 +1,4 @@
-//! Takes commands out of COMMANDS and has them decided: one durable's work in lanes.
+//! Takes commands out of their streams and has them decided: one durable's work in lanes.
 //!
 //! Commands on one entity go through one lane in their order; lanes run beside each other. The caller is told as soon
 //! as the decision is stored; a command is done when everything that follows from it is stored too.
@@ -25,8 +25,7 @@ use super::execute::{Decider, Executed, Keep, Undecided};
 use super::metrics::Outcome;
 use crate::quarantine::{self, Quarantined};
 
-/// The stream that holds commands; where what cannot be decided comes from, in quarantine.
-const STREAM: &str = "COMMANDS";
+/// Where what cannot be decided comes from, in quarantine.
 const ORIGIN: &str = "commands";
 
 /// Commands that wait in a lane; beyond it fetching waits, for all lanes. The durables let no more than a thousand be
@@ -41,6 +40,14 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// What was delivered so often is looked at by a person.
 const GIVE_UP_AFTER: u64 = 100;
 
+/// A durable that holds commands, and in how many lanes they are decided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Queue {
+    pub(super) stream: &'static str,
+    pub(super) durable: &'static str,
+    pub(super) lanes: usize,
+}
+
 /// What one durable's commands are decided with.
 #[derive(Clone)]
 pub(super) struct Worker {
@@ -53,16 +60,16 @@ impl Worker {
     /// Works until `shutdown`, then finishes what has begun and gives the rest back.
     pub(super) async fn run(
         self,
-        durable: &'static str,
-        lanes: usize,
+        queue: Queue,
         grace: Duration,
         shutdown: CancellationToken,
     ) -> Result<(), BoxError> {
-        let mut durable = Durable::open(&self.nats, STREAM, durable).with_batch(FETCHED_AHEAD);
+        let mut durable =
+            Durable::open(&self.nats, queue.stream, queue.durable).with_batch(FETCHED_AHEAD);
         // Lanes end when their senders are dropped, after the last job, not at the shutdown itself.
         let ended = CancellationToken::new();
         let mut tasks = Tasks::new(&ended);
-        let lanes: Vec<_> = (0..lanes)
+        let lanes: Vec<_> = (0..queue.lanes)
             .map(|number| {
                 let (sender, jobs) = mpsc::channel(LANE_DEPTH);
                 let lane = self.clone().lane(jobs, shutdown.clone());

@@ -145,7 +145,10 @@ impl Commander {
     pub(crate) async fn settled(&self, stream: &str, events: usize) -> Vec<Stored> {
         let reader = self.admin.log_reader();
         eventually(&format!("{events} events in {stream}"), async || {
-            let left = reader.stream_info("COMMANDS").await.unwrap().messages;
+            let mut left = 0;
+            for commands in ["COMMANDS", "CRISIS_COMMANDS"] {
+                left += reader.stream_info(commands).await.unwrap().messages;
+            }
             left == 0 && self.events(stream).await.len() >= events
         })
         .await;

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use domain::Role;
+use runtime::provision::{self, ApplyOptions, Definitions, ProvisionError, Update};
+use runtime::test_support::TestNats;
 use serde_json::{Value, json};
 
 use crate::commander::{Asked, Commander};
@@ -291,4 +293,54 @@ async fn a_restart_folds_what_was_decided_before() {
     assert_eq!((&answer["code"], &answer["pausedBy"]), (&json!("already_paused"), &json!("7")));
     let metrics = platform.metrics().await;
     assert!(metrics.contains(r#"ingest_decisions_total{outcome="rejected"} 1"#), "{metrics}");
+}
+
+/// As they were before crisis commands had a stream of their own.
+fn earlier_definitions() -> Definitions {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["streams", "consumers", "buckets", "objects"] {
+        std::fs::create_dir(folder.path().join(part)).unwrap();
+    }
+    let declared = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../nats");
+    let read = |file: &str| {
+        serde_json::from_str::<Value>(&std::fs::read_to_string(declared.join(file)).unwrap())
+            .unwrap()
+    };
+    let write = |file: &str, content: Value| {
+        std::fs::write(folder.path().join(file), content.to_string()).unwrap();
+    };
+    let mut commands = read("streams/commands.json");
+    commands["subjects"] = json!(["commands.>"]);
+    write("streams/commands.json", commands);
+    let mut crisis = read("consumers/crisis-commands-ingest.json");
+    (crisis["stream"], crisis["durable_name"]) = (json!("COMMANDS"), json!("ingest-crisis"));
+    write("consumers/crisis.json", crisis);
+    write("consumers/others.json", read("consumers/commands-ingest.json"));
+    Definitions::load(folder.path()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crisis_command_from_before_an_upgrade_of_the_streams_is_decided() {
+    let nats = TestNats::start_empty().await;
+    let admin = nats.nats("admin").await;
+    let earlier = earlier_definitions();
+    provision::apply(&admin, &earlier, ApplyOptions::default()).await.unwrap();
+    let mut platform = Platform::without_ingest(nats);
+    let commander = Commander::new(&platform).await;
+    let data = json!({ "userId": "7", "conversationId": "c-9", "severity": "low", "signals": [] });
+    let raise = Asked::new("crisis.raise", "c-9", ("screen", Role::Service), data);
+    commander.store(&raise).await;
+    let now = Definitions::builtin().unwrap();
+    let refused = provision::apply(&admin, &now, ApplyOptions::default()).await;
+    assert!(matches!(refused, Err(ProvisionError::Drift(_))), "{refused:?}");
+    let update = ApplyOptions { update: Update::KeepLimits, ..ApplyOptions::default() };
+    provision::apply(&admin, &now, update).await.unwrap();
+    platform.start_ingest().await;
+    platform.ready().await;
+    let events = commander.settled("CRISIS", 1).await;
+    assert_eq!(events[0].event_type, "crisis.alert");
+    // And what comes now goes its new way.
+    let acknowledge = json!({ "alertId": "c-9-1" });
+    let acknowledge = Asked::new("crisis.acknowledge", "c-9", ADMIN, acknowledge);
+    assert_eq!(commander.ask(&acknowledge).await["ok"], true);
 }

@@ -72,12 +72,20 @@ async fn find(
     Ok(None)
 }
 
+/// Commands of crises have a stream of their own, which no others can fill.
+fn stream_of_commands(category: &str) -> &'static str {
+    match StreamId::of_category(category) {
+        Some(StreamId::Crisis) => "CRISIS_COMMANDS",
+        Some(_) | None => "COMMANDS",
+    }
+}
+
 fn stream_of(subject: &str) -> Option<String> {
     let mut tokens = subject.split('.');
     match (tokens.next()?, tokens.next()?) {
         ("events", _) => StreamId::of_category(tokens.next()?).map(|id| id.name().to_owned()),
         ("$KV", bucket) => Some(format!("KV_{bucket}")),
-        ("commands", _) => Some("COMMANDS".to_owned()),
+        ("commands", _) => Some(stream_of_commands(tokens.next()?).to_owned()),
         ("timers", _) => Some("TIMERS".to_owned()),
         ("quarantine", _) => Some("QUARANTINE".to_owned()),
         ("publish", _) => Some("INBOX".to_owned()),

@@ -59,10 +59,10 @@ macro_rules! files {
 
 const BUILTIN: &[(Folder, &str, &str)] = files! {
     Streams "streams": "calls", "messages", "crisis", "conversations", "activity", "inbox", "commands",
-        "timers", "quarantine";
+        "crisis-commands", "timers", "quarantine";
     Buckets "buckets": "cursors", "sessions", "revocations", "replay", "platform", "keys";
     Objects "objects": "media", "channel-index", "views";
-    Consumers "consumers": "inbox-ingest", "commands-ingest", "commands-ingest-crisis",
+    Consumers "consumers": "inbox-ingest", "commands-ingest", "crisis-commands-ingest",
         "commands-ingest-receipts", "timers-ingest", "crisis-ingest-escalation", "crisis-ingest-paging",
         "calls-ingest-effects", "conversations-ai-screen", "conversations-ai-answer";
 };
@@ -235,11 +235,15 @@ mod tests {
 
     #[test]
     fn every_category_of_commands_has_a_durable() {
-        let (all, crisis) = (filters("COMMANDS.ingest"), filters("COMMANDS.ingest-crisis"));
+        let (all, crisis) = (filters("COMMANDS.ingest"), filters("CRISIS_COMMANDS.ingest"));
         for category in StreamId::ALL.into_iter().flat_map(|stream| stream.categories()) {
             let filter = format!("commands.*.{category}.>");
             assert!(all.contains(&filter) != crisis.contains(&filter), "{category}");
         }
+        // A subject that a stream has and no durable takes would fill it.
+        assert_eq!(filters("CRISIS_COMMANDS"), crisis);
+        let receipts = "commands.*.receipt.>".to_owned();
+        assert_eq!(filters("COMMANDS"), all.into_iter().chain([receipts]).collect());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use runtime::durable::Durable;
 use runtime::kv::{KvError, WatchEvent};
 use runtime::object_store::ObjectError;
-use runtime::provision::{self, ApplyOptions, Definitions, Durability, Promise, State};
+use runtime::provision::{self, ApplyOptions, Definitions, Durability, Promise, State, Update};
 use runtime::test_support::TestNats;
 
 use crate::nats_log::append;
@@ -21,14 +21,15 @@ async fn a_job_comes_again_until_it_is_acknowledged() {
     let server = TestNats::start().await;
     let (ingest, gateway) = (server.nats("ingest").await, server.nats("gateway").await);
     gateway.event_log().append(append("commands.acme.crisis.c1.assign", "a")).await.unwrap();
-    let mut work = Durable::open(&ingest, "COMMANDS", "ingest-crisis");
+    let mut work = Durable::open(&ingest, "CRISIS_COMMANDS", "ingest");
     let first = soon(work.next()).await;
     assert_eq!((first.delivered, first.message.sequence), (1, 1));
     first.nak(Duration::from_millis(50)).await.unwrap();
     let second = soon(work.next()).await;
     assert_eq!((second.delivered, second.message.sequence), (2, 1));
     second.ack_confirmed().await.unwrap();
-    let left = server.nats("admin").await.log_reader().stream_info("COMMANDS").await.unwrap();
+    let left =
+        server.nats("admin").await.log_reader().stream_info("CRISIS_COMMANDS").await.unwrap();
     assert_eq!(left.messages, 0);
 }
 
@@ -41,7 +42,32 @@ async fn crisis_commands_wait_behind_nothing() {
         gateway.event_log().append(append(subject, &format!("m{i}"))).await.unwrap();
     }
     gateway.event_log().append(append("commands.acme.crisis.c1.assign", "a")).await.unwrap();
-    let mut crisis = Durable::open(&ingest, "COMMANDS", "ingest-crisis");
+    let mut crisis = Durable::open(&ingest, "CRISIS_COMMANDS", "ingest");
+    let job = soon(crisis.next()).await;
+    assert_eq!(job.message.subject.as_str(), "commands.acme.crisis.c1.assign");
+}
+
+#[tokio::test]
+async fn a_crisis_command_has_room_when_all_others_have_none() {
+    let server = TestNats::start().await;
+    let (ingest, gateway) = (server.nats("ingest").await, server.nats("gateway").await);
+    let admin = server.nats("admin").await;
+    let told = admin.request("$JS.API.STREAM.INFO.COMMANDS", "{}".into(), SOON).await.unwrap();
+    let mut told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    told["config"]["max_bytes"] = serde_json::json!(10_000);
+    let small = told["config"].to_string().into();
+    admin.request("$JS.API.STREAM.UPDATE.COMMANDS", small, SOON).await.unwrap();
+    let mut refused = None;
+    for i in 0..500 {
+        let other = append("commands.acme.conversation.c1.send", &format!("m{i}"));
+        refused = gateway.event_log().append(other).await.err();
+        if refused.is_some() {
+            break;
+        }
+    }
+    assert!(matches!(refused, Some(runtime::event_log::AppendError::Full)), "{refused:?}");
+    gateway.event_log().append(append("commands.acme.crisis.c1.assign", "a")).await.unwrap();
+    let mut crisis = Durable::open(&ingest, "CRISIS_COMMANDS", "ingest");
     let job = soon(crisis.next()).await;
     assert_eq!(job.message.subject.as_str(), "commands.acme.crisis.c1.assign");
 }
@@ -191,7 +217,7 @@ async fn what_differs_is_named_refused_and_updated_only_when_asked() {
     let checked = provision::check(&admin, &definitions, 1).await.unwrap();
     assert!(!checked.is_clean());
 
-    let update = ApplyOptions { update: true, ..ApplyOptions::default() };
+    let update = ApplyOptions { update: Update::Everything, ..ApplyOptions::default() };
     let report = provision::apply(&admin, &definitions, update).await.unwrap();
     assert_eq!(report.items[0].state, State::Updated);
     assert!(provision::check(&admin, &definitions, 1).await.unwrap().is_clean());
