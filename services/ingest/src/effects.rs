@@ -16,6 +16,7 @@ use runtime::tasks::Tasks;
 
 mod calls;
 mod paging;
+mod places;
 mod twilio;
 
 pub use twilio::Twilio;
@@ -25,8 +26,9 @@ use crate::intake::{Intake, IntakeError};
 use crate::metrics::Way;
 use crate::worker;
 
-/// Calls to others at one time. One who does not answer holds a place for the deadline of an attempt, no longer.
-const AT_ONCE: usize = 64;
+/// Jobs that are begun at one time; most of them wait for one of the [`Places`].
+const BEGUN: usize = 1_024;
+const FETCHED_AHEAD: usize = 64;
 const LIMITS: Limits = Limits { deadline: std::time::Duration::from_secs(5), max_body: 64 * 1024 };
 const CALLS: (&str, &str) = ("CALLS", "ingest-effects");
 const PAGES: (&str, &str) = ("CRISIS", "ingest-paging");
@@ -36,6 +38,9 @@ pub(crate) struct Outside {
     pub(crate) intake: Intake,
     pub(crate) client: Client,
 }
+
+/// Until whoever is begun has its turn, or repeats can be recognised again.
+const BEFORE_ITS_TURN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Why an outcome is not recorded yet.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +67,11 @@ impl Outside {
         self.intake.store(Way::Own, admitted).await.map(drop).map_err(Unrecorded::Store)
     }
 
+    /// Whether outcomes of before are recognised. Otherwise a job that comes again could be done again.
+    fn is_warm(&self, stream: StreamId) -> bool {
+        self.intake.is_warm(stream)
+    }
+
     /// Whether there is an outcome already, as after a crash between the outcome and the acknowledgement.
     async fn is_recorded(
         &self,
@@ -85,16 +95,16 @@ pub(crate) fn start(
     let client = Client::new(LIMITS)?;
     let outside = Arc::new(Outside { intake: intake.clone(), client });
     let calls = calls::Calls::new(outside.clone(), twilio);
-    let durable = Durable::open(nats, CALLS.0, CALLS.1).with_batch(AT_ONCE);
+    let durable = Durable::open(nats, CALLS.0, CALLS.1).with_batch(FETCHED_AHEAD);
     let stop = tasks.shutdown();
     tasks.spawn("calls to end", async move {
-        worker::work(durable, AT_ONCE, stop, |job| calls.handle(job)).await
+        worker::work(durable, BEGUN, stop, |job| calls.handle(job)).await
     });
     let paging = paging::Paging::new(outside, chains.clone(), Alerts::new(nats));
-    let durable = Durable::open(nats, PAGES.0, PAGES.1).with_batch(AT_ONCE);
+    let durable = Durable::open(nats, PAGES.0, PAGES.1).with_batch(FETCHED_AHEAD);
     let stop = tasks.shutdown();
     tasks.spawn("paging", async move {
-        worker::work(durable, AT_ONCE, stop, |job| paging.handle(job)).await
+        worker::work(durable, BEGUN, stop, |job| paging.handle(job)).await
     });
     Ok(())
 }

@@ -164,7 +164,7 @@ impl Intake {
         mut admitted: Admitted,
     ) -> Result<Stored, IntakeError> {
         let started = Instant::now();
-        let (sequence, duplicate) = self.put(&mut admitted).await?;
+        let (sequence, duplicate) = self.put(way, &mut admitted).await?;
         self.inner.metrics.append_seconds.observe(started.elapsed().as_secs_f64());
         self.inner.metrics.stored(way, duplicate);
         let stream = admitted.stream.map(domain::StreamId::name);
@@ -172,12 +172,21 @@ impl Intake {
         Ok(Stored { id: envelope.id, event_type: envelope.event_type, stream, sequence, duplicate })
     }
 
+    /// Whether a repeat in this stream is recognised.
+    pub(crate) fn is_warm(&self, stream: domain::StreamId) -> bool {
+        self.inner.memory.knows(stream)
+    }
+
     /// Whether an event with this message id is known to be stored; unknown is no.
     pub(crate) async fn is_stored(&self, stream: domain::StreamId, message_id: &str) -> bool {
         self.inner.memory.recall(stream, message_id).await.is_ok_and(|place| place.is_some())
     }
 
-    async fn put(&self, event: &mut Admitted) -> Result<(Option<u64>, bool), IntakeError> {
+    async fn put(
+        &self,
+        way: Way,
+        event: &mut Admitted,
+    ) -> Result<(Option<u64>, bool), IntakeError> {
         let Some(stream) = event.stream else {
             let headers = event.envelope.headers();
             let sent = self.inner.nats.publish(
@@ -187,6 +196,11 @@ impl Intake {
             );
             return sent.await.map(|()| (None, false)).map_err(IntakeError::Send);
         };
+        // Who comes from outside has been turned away at the entrance. What the platform tells itself may have been
+        // told before a restart, and its job comes again.
+        if way == Way::Own && !self.inner.memory.knows(stream) {
+            return Err(IntakeError::Warming);
+        }
         let earlier = self.inner.memory.recall(stream, &event.message_id).await;
         if let Some(sequence) = earlier.map_err(IntakeError::Recall)? {
             return Ok((Some(sequence), true));
@@ -208,4 +222,49 @@ impl Intake {
 fn defaults(publication: &Publication) -> Defaults {
     let id = if publication.id.is_some() { String::new() } else { ids::ordered() };
     Defaults { id, now: clock::now() }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::metrics::Metrics as Registry;
+    use runtime::tasks::owned;
+    use runtime::test_support::TestNats;
+    use serde_json::json;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_platform_tells_itself_waits_until_repeats_are_recognised() {
+        let server = TestNats::start().await;
+        let client = server.nats("ingest").await;
+        let memory = Memory::new(client.log_reader(), 1 << 20);
+        let catalogue = runtime::catalogue::load(None).unwrap();
+        let counts = Metrics::new(&Registry::new());
+        let intake = Intake::new(&client, catalogue, memory.clone(), counts, 16);
+        let follow_up = || {
+            let data = json!({ "userId": "7", "conversationId": "c-9" });
+            let told = Publication { key: Some("k".to_owned()), ..told(data) };
+            intake.admit_observation(&Tenant::parse("acme").unwrap(), told).unwrap()
+        };
+        let cold = intake.store(Way::Own, follow_up()).await;
+        assert!(matches!(cold, Err(IntakeError::Warming)), "{cold:?}");
+        let stream = domain::StreamId::Conversations;
+        let stored = client.log_reader().stream_info(stream.name()).await.unwrap();
+        assert_eq!(stored.messages, 0);
+        let feed = crate::memory::feed(memory, client.clone(), stream, CancellationToken::new());
+        let _feeding = owned(async move { feed.await.unwrap() });
+        for duplicate in [false, true] {
+            let mut stored = intake.store(Way::Own, follow_up()).await;
+            while matches!(stored, Err(IntakeError::Warming)) {
+                tokio::task::yield_now().await;
+                stored = intake.store(Way::Own, follow_up()).await;
+            }
+            assert_eq!(stored.unwrap().duplicate, duplicate);
+        }
+    }
+
+    fn told(data: serde_json::Value) -> Publication {
+        Publication::new("session.started", "/decisions", data)
+    }
 }

@@ -96,6 +96,11 @@ impl Memory {
         self.inner.progress.iter().all(Progress::is_warm)
     }
 
+    /// The same for one stream.
+    pub(crate) fn knows(&self, stream: StreamId) -> bool {
+        self.progress(stream).is_warm()
+    }
+
     /// The streams of which too little has been seen.
     pub(crate) fn cold(&self) -> Vec<&'static str> {
         let cold = StreamId::ALL.into_iter().filter(|stream| !self.progress(*stream).is_warm());

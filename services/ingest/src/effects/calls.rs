@@ -12,8 +12,9 @@ use runtime::telemetry::chain;
 use serde_json::{Map, Value};
 use tracing::{info, warn};
 
-use super::Outside;
+use super::places::Places;
 use super::twilio::{Failed, Twilio};
+use super::{BEFORE_ITS_TURN, Outside};
 use crate::escalation::recorded;
 use crate::metrics::Effect;
 use crate::worker::{Settled, pause};
@@ -27,11 +28,12 @@ const NOT_CONFIGURED: &str = "No provider is configured to end calls at: set TWI
 pub(super) struct Calls {
     outside: Arc<Outside>,
     twilio: Option<Twilio>,
+    places: Places,
 }
 
 impl Calls {
     pub(super) fn new(outside: Arc<Outside>, twilio: Option<Twilio>) -> Self {
-        Self { outside, twilio }
+        Self { outside, twilio, places: Places::new() }
     }
 
     pub(super) async fn handle(&self, job: Job) -> (Job, Settled) {
@@ -43,10 +45,16 @@ impl Calls {
         let Some((envelope, event)) = recorded(job) else { return Settled::Never };
         let Some(call_sid) = event.field("callSid") else { return Settled::Never };
         let (tenant, key) = (&envelope.tenant, &event.id);
+        if !self.outside.is_warm(StreamId::Calls) {
+            return Settled::Later(BEFORE_ITS_TURN);
+        }
         if job.delivered > 1 && self.outside.is_recorded(StreamId::Calls, tenant, SOURCE, key).await
         {
             return Settled::Done;
         }
+        let Some(_place) = self.places.enter(tenant, job.delivered).await else {
+            return Settled::Later(pause(job.delivered, LONGEST_PAUSE));
+        };
         let ended = match &self.twilio {
             Some(twilio) => twilio.end(&self.outside.client, call_sid).await,
             None => Err(Failed::Final(NOT_CONFIGURED.to_owned())),

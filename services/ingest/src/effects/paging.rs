@@ -19,7 +19,8 @@ use runtime::telemetry::chain;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::Outside;
+use super::places::Places;
+use super::{BEFORE_ITS_TURN, Outside};
 use crate::escalation::{Alerts, Registry, recorded};
 use crate::metrics::Effect;
 use crate::worker::{Settled, pause};
@@ -33,6 +34,7 @@ pub(super) struct Paging {
     outside: Arc<Outside>,
     chains: Registry,
     alerts: Alerts,
+    places: Places,
 }
 
 /// One call to one tier.
@@ -53,7 +55,7 @@ enum Failed {
 
 impl Paging {
     pub(super) fn new(outside: Arc<Outside>, chains: Registry, alerts: Alerts) -> Self {
-        Self { outside, chains, alerts }
+        Self { outside, chains, alerts, places: Places::new() }
     }
 
     pub(super) async fn handle(&self, job: Job) -> (Job, Settled) {
@@ -64,10 +66,18 @@ impl Paging {
     async fn work(&self, job: &Job) -> Settled {
         let Some((envelope, event)) = recorded(job) else { return Settled::Never };
         let Some(page) = Page::of(&envelope, event) else { return Settled::Done };
+        if !self.outside.is_warm(StreamId::Crisis) {
+            return Settled::Later(BEFORE_ITS_TURN);
+        }
         if job.delivered > 1 && self.is_settled(&page).await {
             return Settled::Done;
         }
-        let outcome = match self.call(&page, job.delivered).await {
+        let Some(place) = self.places.enter(&page.tenant, job.delivered).await else {
+            return Settled::Later(pause(job.delivered, LONGEST_PAUSE));
+        };
+        let called = self.call(&page, job.delivered).await;
+        drop(place);
+        let outcome = match called {
             Ok(()) => None,
             Err(Failed::Attempt(error)) if job.delivered < ATTEMPTS => {
                 warn!(error, step = page.step, delivered = job.delivered, "a page was not taken");
