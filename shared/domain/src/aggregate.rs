@@ -70,6 +70,8 @@ pub struct Rejection {
     pub message: String,
     /// What helps the caller, such as who came first.
     pub fields: Map<String, Value>,
+    /// Whether it is kept: not where anybody could fill a log that nothing is removed from.
+    pub is_recorded: bool,
 }
 
 /// An event of the log, as the folds see it.
@@ -127,13 +129,21 @@ impl Draft {
 
 impl Rejection {
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), fields: Map::new() }
+        Self { code, message: message.into(), fields: Map::new(), is_recorded: true }
     }
 
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.fields.insert(name.to_owned(), value.into());
         self
+    }
+}
+
+impl Rejection {
+    /// Told, and nothing is kept of it.
+    #[must_use]
+    pub fn unrecorded(self) -> Self {
+        Self { is_recorded: false, ..self }
     }
 }
 

@@ -131,7 +131,11 @@ impl Chain {
             // It has waited long enough: the next tier is called at once.
             "crisis.reopened" => {
                 self.acknowledge_within(severity)?;
-                let step = number("step").unwrap_or(1).saturating_add(1);
+                let step = match number("step") {
+                    // Somebody was quicker than the first tier, which is called all the same.
+                    Some(0) if !self.tier(1).is_called_by_the_alert() => 1,
+                    called => called.unwrap_or(1).max(1).saturating_add(1),
+                };
                 (Duration::ZERO, Due::Escalation { step })
             }
             "crisis.acknowledged" | "crisis.assigned" => {

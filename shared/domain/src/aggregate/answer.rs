@@ -24,7 +24,7 @@ pub fn record_of(command: &Command, decision: Result<Decision, Rejection>) -> Op
     let (event_type, mut data) = match decision {
         Ok(Decision::Recorded(draft)) => return Some(draft),
         Ok(Decision::Unchanged(answer)) => (unchanged, answer),
-        Err(Rejection { code, message, mut fields }) => {
+        Err(Rejection { code, message, mut fields, .. }) => {
             fields.insert("code".to_owned(), code.into());
             fields.insert("message".to_owned(), message.into());
             (rejected, fields)

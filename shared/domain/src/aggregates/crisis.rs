@@ -76,7 +76,10 @@ impl Alert {
         match actor.role {
             Role::Admin => true,
             Role::Agent if self.agents_called => true,
-            Role::Agent | Role::User => self.called.contains(&actor.user),
+            // Whose it was made may also say what became of it.
+            Role::Agent | Role::User => {
+                self.called.contains(&actor.user) || self.owner.as_ref() == Some(&actor.user)
+            }
             Role::Guest | Role::Service => false,
         }
     }

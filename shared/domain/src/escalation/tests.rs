@@ -100,6 +100,14 @@ fn who_acknowledged_is_given_time_and_then_the_next_tier_is_called_at_once() {
     let reopened = json!({ "severity": "high", "step": 2, "round": 2 });
     starts(&chain, "crisis.reopened", reopened, Some((0, Due::Escalation { step: 3 })));
     starts(&chain, "crisis.reopened", json!({ "severity": "low", "step": 1 }), None);
+    // Answered before any step was called: the alert itself has called a first tier of admins, and no other one.
+    let early = json!({ "severity": "high", "step": 0, "round": 2 });
+    let by_the_alert = Chain::default();
+    let second = Some((0, Due::Escalation { step: 2 }));
+    starts(&by_the_alert, "crisis.reopened", early.clone(), second);
+    let text = "[[chain]]\ntenant = '*'\n[[chain.tier]]\nname = 'desk'\nrole = 'agent'";
+    let desk = Chains::parse(text).unwrap().of(&Tenant::parse("acme").unwrap()).clone();
+    starts(&desk, "crisis.reopened", early, Some((0, Due::Escalation { step: 1 })));
     starts(&chain, "crisis.resolved", json!({}), None);
 }
 

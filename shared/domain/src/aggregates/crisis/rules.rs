@@ -28,7 +28,7 @@ pub(super) fn clocked<'a>(state: &'a State, command: &Command) -> Result<&'a Ale
 
 /// The entity's last alert by its id; one before it can only be resolved already.
 fn named<'a>(state: &'a State, command: &Command) -> Result<&'a Alert, Rejection> {
-    let unknown = || Rejection::new("unknown_alert", "There is no such alert.");
+    let unknown = || Rejection::new("unknown_alert", "There is no such alert.").unrecorded();
     let id = required(command, "alertId")?;
     let alert = state.alert.as_ref().ok_or_else(unknown)?;
     if alert.id == id {
@@ -43,7 +43,8 @@ fn named<'a>(state: &'a State, command: &Command) -> Result<&'a Alert, Rejection
 }
 
 pub(super) fn forbidden() -> Rejection {
-    Rejection::new("forbidden", "Only administrators and who was called may answer an alert.")
+    let told = "Only administrators, who was called and whose it is may answer an alert.";
+    Rejection::new("forbidden", told).unrecorded()
 }
 
 fn resolved(alert: &Alert) -> Rejection {
@@ -168,7 +169,7 @@ pub(super) fn reopen(alert: &Alert, command: &Command) -> Result<Decision, Rejec
     }
     let data = [
         ("severity", text(&alert.severity)),
-        ("step", alert.step.max(1).into()),
+        ("step", alert.step.into()),
         ("round", (alert.round + 1).into()),
     ];
     let draft = alert.draft("crisis.reopened", data);

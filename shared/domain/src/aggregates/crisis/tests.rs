@@ -170,6 +170,27 @@ fn only_administrators_and_who_was_called_may_answer() {
 }
 
 #[test]
+fn whose_an_alert_was_made_may_resolve_it_and_nobody_else_without_a_call() {
+    for role in [Role::Agent, Role::User] {
+        let mut desk = Desk::alerted("high");
+        let give = json!({ "alertId": "c-9-1", "assignedTo": "8" });
+        desk.send(&admin("1", "crisis.assign", give)).unwrap();
+        let resolve = |user: &str| command(user, role, "crisis.resolve", about("c-9-1"));
+        let no = refused(desk.decide(&resolve("9")));
+        assert_eq!((no.code, no.is_recorded), ("forbidden", false));
+        desk.send(&resolve("8")).unwrap();
+        assert_eq!(desk.alert().resolved_by.as_deref(), Some("8"));
+    }
+    // What is not theirs any more is not theirs to resolve.
+    let mut desk = Desk::alerted("high");
+    let give = |to: &str| json!({ "alertId": "c-9-1", "assignedTo": to });
+    desk.send(&admin("1", "crisis.assign", give("8"))).unwrap();
+    desk.send(&admin("1", "crisis.reassign", give("9"))).unwrap();
+    let late = command("8", Role::Agent, "crisis.resolve", about("c-9-1"));
+    assert_eq!(refused(desk.decide(&late)).code, "forbidden");
+}
+
+#[test]
 fn agents_may_answer_once_their_tier_was_called() {
     let mut desk = Desk::alerted("high");
     let answer = command("8", Role::Agent, "crisis.assign", about("c-9-1"));
