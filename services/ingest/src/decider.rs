@@ -26,7 +26,8 @@ mod tail;
 mod tests;
 mod worker;
 
-pub(crate) use execute::{Decider, Keep, Undecided};
+pub(crate) use execute::{Decider, Undecided};
+pub(crate) use record::Keep;
 
 use metrics::Metrics;
 use signals::Signals;
@@ -57,7 +58,8 @@ pub(crate) fn start(
         let following = follow(tail.clone(), nats.clone(), signals.clone(), warm, stop.clone());
         tasks.spawn(format!("tail of {}", tail.category()), following);
     }
-    let decider = Decider::new(nats, tails, intake.clone(), Metrics::new(registry));
+    let decider =
+        Decider::new(nats, tails, signals.clone(), intake.clone(), Metrics::new(registry));
     for queue in [OF_CRISES, ALL_OTHERS, EARLIER] {
         let worker =
             Worker { decider: decider.clone(), nats: nats.clone(), log: intake.log().clone() };

@@ -2,7 +2,9 @@
 //!
 //! Everything that matters is in the log. [`arming`] turns an event that starts a clock into a schedule that the server
 //! keeps, and acknowledges the event only when the schedule is stored; [`firing`] turns a clock that has run out into a
-//! decision that the alert's state may refuse. Both may be killed at any moment and run in any number.
+//! decision that the alert's state may refuse; [`reconciling`] sets clocks again that were lost. All may be killed at any moment and run in any number.
+
+use std::sync::Arc;
 
 use runtime::durable::Durable;
 use runtime::nats::Nats;
@@ -12,6 +14,7 @@ use runtime::tasks::Tasks;
 mod alerts;
 mod arming;
 mod firing;
+mod reconciling;
 mod registry;
 
 pub(crate) use alerts::Alerts;
@@ -37,7 +40,13 @@ pub(crate) fn start(
     decider: Decider,
     metrics: &Metrics,
 ) {
-    let arming = arming::Arming::new(chains.clone(), Schedules::new(nats));
+    let arming = Arc::new(arming::Arming::new(chains.clone(), Schedules::new(nats)));
+    let reconciling = reconciling::Reconciling {
+        arming: arming.clone(),
+        alerts: Alerts::new(nats),
+        decider: decider.clone(),
+    };
+    tasks.spawn("clocks of open alerts", reconciling.run(tasks.shutdown()));
     let durable = Durable::open(nats, EVENTS, ARMING).with_batch(AT_ONCE);
     let stop = tasks.shutdown();
     tasks.spawn("escalation", async move {

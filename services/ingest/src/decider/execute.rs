@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use domain::aggregate::{self, Decision, RecordedEvent, Rejection};
 use domain::catalogue::Admitted;
-use domain::{Command, StreamId};
+use domain::{Address, Command, StreamId};
 use runtime::event_log::{AppendError, EventLog, Expect};
 use runtime::ids;
 use runtime::log_reader::ReadError;
@@ -20,7 +20,8 @@ use time::OffsetDateTime;
 
 use super::entities::{Entities, Held};
 use super::metrics::{Metrics, Outcome};
-use super::record::{self, Unrecordable};
+use super::record::{self, Keep, Unrecordable};
+use super::signals::Signals;
 use super::tail::Tail;
 use crate::intake::{Intake, IntakeError, Stored};
 use crate::metrics::Way;
@@ -30,6 +31,9 @@ use crate::protection;
 const RACES: usize = 32;
 const APPEND_WITHIN: Duration = Duration::from_secs(2);
 
+/// No event of a stream has this sequence.
+const NOT_STORED: u64 = 0;
+
 /// A handle that is cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Decider {
@@ -38,6 +42,7 @@ pub(crate) struct Decider {
 
 struct Inner {
     tails: Vec<Arc<Tail>>,
+    signals: Arc<Signals>,
     entities: Entities,
     intake: Intake,
     log: EventLog,
@@ -49,15 +54,6 @@ struct Inner {
 pub(crate) struct Executed {
     pub outcome: Outcome,
     pub record: RecordedEvent,
-}
-
-/// Which decisions leave a record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Keep {
-    /// Every one: a caller may ask again.
-    Every,
-    /// A refusal of what the platform asks itself is nothing to tell.
-    Accepted,
 }
 
 /// Why a command is not decided.
@@ -79,7 +75,37 @@ pub(crate) enum Undecided {
     Late,
 }
 
+impl Undecided {
+    /// Decided and answered; what else is to be told waits until repeats are recognised.
+    pub(super) fn is_warming(&self) -> bool {
+        matches!(self, Self::FollowUp(IntakeError::Warming))
+    }
+}
+
 impl Executed {
+    /// A refusal that nothing is kept of: asked again it is decided again.
+    fn unrecorded(
+        command: &Command,
+        decision: Result<Decision, Rejection>,
+        now: OffsetDateTime,
+    ) -> Option<Self> {
+        let draft = aggregate::record_of(command, decision)?;
+        let record = RecordedEvent {
+            sequence: NOT_STORED,
+            stored_at: now,
+            id: command.id.clone(),
+            event_type: draft.event_type.to_owned(),
+            causation_id: Some(command.key()),
+            channels: draft.channels,
+            data: draft.data,
+        };
+        Some(Self { outcome: Outcome::Rejected, record })
+    }
+
+    fn is_stored(&self) -> bool {
+        self.record.sequence != NOT_STORED
+    }
+
     /// What the caller is told.
     pub(crate) fn answer(&self, command: &Command) -> Map<String, Value> {
         aggregate::answer(&command.id, &self.record)
@@ -87,11 +113,13 @@ impl Executed {
 }
 
 impl From<Executed> for Stored {
-    fn from(Executed { outcome, record }: Executed) -> Self {
+    fn from(executed: Executed) -> Self {
+        let is_stored = executed.is_stored();
+        let Executed { outcome, record } = executed;
         let category = record.event_type.split('.').next().unwrap_or_default();
         Self {
-            stream: StreamId::of_category(category).map(StreamId::name),
-            sequence: Some(record.sequence),
+            stream: StreamId::of_category(category).filter(|_| is_stored).map(StreamId::name),
+            sequence: is_stored.then_some(record.sequence),
             duplicate: outcome == Outcome::Repeated,
             id: record.id,
             event_type: record.event_type,
@@ -103,16 +131,25 @@ impl Decider {
     pub(super) fn new(
         nats: &Nats,
         tails: Vec<Arc<Tail>>,
+        signals: Arc<Signals>,
         intake: Intake,
         metrics: Metrics,
     ) -> Self {
         let entities = Entities::new(nats.log_reader());
         let log = nats.event_log().with_deadline(APPEND_WITHIN);
-        Self { inner: Arc::new(Inner { tails, entities, intake, log, metrics }) }
+        Self { inner: Arc::new(Inner { tails, signals, entities, intake, log, metrics }) }
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+
+    /// Where alerts are open, once everything has been seen that was stored before the start.
+    pub(crate) async fn open_alerts(&self) -> Vec<Address> {
+        for tail in self.tails().iter().filter(|tail| tail.stream() == StreamId::Crisis) {
+            tail.is_warm().await;
+        }
+        self.inner.signals.open_alerts()
     }
 
     pub(super) fn tails(&self) -> &[Arc<Tail>] {
@@ -184,7 +221,10 @@ impl Decider {
             if keep == Keep::Accepted && outcome != Outcome::Accepted {
                 return Ok(None);
             }
-            match self.append(held, command, decision, now).await {
+            if decision.as_ref().is_err_and(|rejection| !rejection.is_recorded) {
+                return Ok(Executed::unrecorded(command, decision, now));
+            }
+            match self.append(held, command, decision, keep, now).await {
                 Ok(record) => return Ok(Some(Executed { outcome, record })),
                 Err(Undecided::Append(AppendError::Conflict)) => {
                     self.inner.metrics.conflicts.inc();
@@ -204,11 +244,13 @@ impl Decider {
         held: &mut Held,
         command: &Command,
         decision: Result<Decision, Rejection>,
+        keep: Keep,
         now: OffsetDateTime,
     ) -> Result<RecordedEvent, Undecided> {
         // An id for this attempt alone: should an earlier one still be on its way, the guard lets one of them in.
         let id = ids::ordered();
-        let admitted = record::admit(self.inner.intake.catalogue(), command, decision, &id, now);
+        let admitted =
+            record::admit(self.inner.intake.catalogue(), command, decision, keep, &id, now);
         let mut admitted = admitted.map_err(Undecided::Hopeless)?;
         self.seal(&mut admitted).await?;
         let expect =
@@ -242,6 +284,9 @@ impl Decider {
         command: &Command,
         executed: &Executed,
     ) -> Result<(), Undecided> {
+        if !executed.is_stored() {
+            return Ok(());
+        }
         let (tail, mut held) = self.hold(command).await?;
         let told = self.tell(tail, &mut held, command, executed.record.sequence).await;
         self.inner.entities.release(held);

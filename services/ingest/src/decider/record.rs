@@ -6,6 +6,15 @@ use domain::{Command, Tenant};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+/// Which decisions leave a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Keep {
+    /// Every one: a caller may ask again.
+    Every,
+    /// A refusal of what the platform asks itself is nothing to tell.
+    Accepted,
+}
+
 /// Who speaks in the events that commands bring about.
 pub(crate) const SOURCE: &str = "/decisions";
 
@@ -20,16 +29,18 @@ pub(crate) enum Unrecordable {
     Refused(#[source] Refusal),
 }
 
-/// The record that a decision leaves. What the catalogue refuses of it is the command's fault and becomes a rejection.
+/// The record that a decision leaves. What the catalogue refuses of it is the command's fault and becomes a rejection,
+/// unless nobody is to be told of one: a command of the platform's own stays undecided then, and is asked again.
 pub(super) fn admit(
     catalogue: &Catalogue,
     command: &Command,
     decision: Result<Decision, Rejection>,
+    keep: Keep,
     id: &str,
     now: OffsetDateTime,
 ) -> Result<Admitted, Unrecordable> {
     match record(catalogue, command, decision, id, now) {
-        Err(Unrecordable::Refused(refusal)) => {
+        Err(Unrecordable::Refused(refusal)) if keep == Keep::Every => {
             record(catalogue, command, Err(invalid(refusal)), id, now)
         }
         outcome => outcome,
@@ -109,6 +120,10 @@ mod tests {
     }
 
     fn admitted(entity: &str, id: &str) -> Result<Admitted, Unrecordable> {
+        kept(entity, id, Keep::Every)
+    }
+
+    fn kept(entity: &str, id: &str, keep: Keep) -> Result<Admitted, Unrecordable> {
         let text = |text: &str| Value::String(text.to_owned());
         let draft = Draft::new(
             "conversation.message",
@@ -121,7 +136,8 @@ mod tests {
         );
         let catalogue = Catalogue::builtin().unwrap();
         let now = OffsetDateTime::UNIX_EPOCH;
-        admit(&catalogue, &command("c.9"), Ok(Decision::Recorded(draft)), "e-1", now)
+        let decision = Ok(Decision::Recorded(draft));
+        admit(&catalogue, &command("c.9"), decision, keep, "e-1", now)
     }
 
     #[test]
@@ -143,12 +159,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_platform_asks_itself_stays_undecided_when_its_record_is_refused() {
+        assert!(kept("c.9", "m-1", Keep::Accepted).is_ok());
+        let refused = kept("c.9", &"m".repeat(200), Keep::Accepted);
+        assert!(matches!(refused, Err(Unrecordable::Refused(_))), "{refused:?}");
+    }
+
+    #[test]
     fn nothing_is_recorded_on_another_entity() {
         assert!(matches!(admitted("c.10", "m-1"), Err(Unrecordable::Misplaced)));
         let long = Command { id: "k".repeat(600), ..command("c.9") };
         let catalogue = Catalogue::builtin().unwrap();
         let unchanged = Ok(Decision::Unchanged(fields([])));
-        let record = admit(&catalogue, &long, unchanged, "e", OffsetDateTime::UNIX_EPOCH);
+        let record =
+            admit(&catalogue, &long, unchanged, Keep::Every, "e", OffsetDateTime::UNIX_EPOCH);
         assert!(matches!(record, Err(Unrecordable::Refused(_))), "not even its rejection fits");
     }
 }

@@ -1,4 +1,5 @@
-//! Figures that are told as they change: how many sessions run in a tenant, how many notifications a user has unread.
+//! Figures that are told as they change: how many sessions run in a tenant and whose, how many alerts are open, how many
+//! notifications a user has unread.
 //!
 //! Counted from the tails, which hold nothing but headers, and sent live, never stored. Every instance counts and
 //! tells the same; a figure that changes often is told five times a second at most. Nothing hangs on a signal: a view
@@ -9,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::aggregate::Draft;
-use domain::envelope::header::CHANNELS;
-use domain::{Channel, Subject, Tenant, envelope};
+use domain::envelope::header::{CAUSATION, CHANNELS};
+use domain::{Address, Channel, Subject, Tenant, envelope};
 use runtime::tasks::BoxError;
 use runtime::{LogMessage, clock, ids};
 use tokio::sync::Notify;
@@ -21,10 +22,14 @@ use super::record;
 use crate::intake::Intake;
 use crate::metrics::Way;
 
+mod alerts;
 mod sessions;
+mod stats;
 mod unread;
 
+use alerts::OpenAlerts;
 use sessions::Sessions;
+use stats::{Told, Turn};
 use unread::Unread;
 
 const EVERY: Duration = Duration::from_millis(200);
@@ -36,6 +41,7 @@ const MOST_WAITING: usize = 10_000;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Changed {
     Sessions(Tenant),
+    Stats(Tenant),
     Unread(Tenant, Channel),
 }
 
@@ -43,6 +49,8 @@ enum Changed {
 struct Counts {
     sessions: Sessions,
     unread: Unread,
+    alerts: OpenAlerts,
+    told: Told,
     changed: HashSet<Changed>,
 }
 
@@ -57,6 +65,7 @@ impl Signals {
     pub(super) fn saw(&self, category: &str, messages: &[LogMessage], news: bool) {
         let count = match category {
             "conversation" => Counts::conversation,
+            "crisis" => Counts::crisis,
             "notification" => Counts::notification,
             _ => return,
         };
@@ -77,9 +86,15 @@ impl Signals {
     pub(super) fn forget(&self, category: &str) {
         match category {
             "conversation" => self.lock().sessions = Sessions::default(),
+            "crisis" => self.lock().alerts = OpenAlerts::default(),
             "notification" => self.lock().unread = Unread::default(),
             _ => {}
         }
+    }
+
+    /// Where alerts are open, as far as the tail has come.
+    pub(super) fn open_alerts(&self) -> Vec<Address> {
+        self.lock().alerts.places()
     }
 
     /// Tells what changes until `shutdown`.
@@ -100,6 +115,9 @@ impl Signals {
                 send(intake, &tenant, draft).await;
             }
             tokio::time::sleep(EVERY).await;
+            if !self.lock().changed.is_empty() {
+                self.news.notify_one();
+            }
         }
     }
 
@@ -111,9 +129,20 @@ impl Signals {
 impl Counts {
     fn conversation(&mut self, subject: &Subject, message: &LogMessage) -> Vec<Changed> {
         let (address, name) = (subject.address(), subject.name().as_str());
-        let at = message.stored_at;
-        let changed = self.sessions.saw(address.tenant(), address.entity(), name, at);
-        changed.then(|| Changed::Sessions(address.tenant().clone())).into_iter().collect()
+        let (tenant, at) = (address.tenant(), message.stored_at);
+        // The key of the command that it answers begins with who asked.
+        let user = message.headers.get(CAUSATION).and_then(|key| key.split_once('/'));
+        let user = user.map_or("", |(user, _)| user);
+        if !self.sessions.saw(tenant, address.entity(), name, user, at) {
+            return Vec::new();
+        }
+        vec![Changed::Sessions(tenant.clone()), Changed::Stats(tenant.clone())]
+    }
+
+    fn crisis(&mut self, subject: &Subject, _message: &LogMessage) -> Vec<Changed> {
+        let (address, name) = (subject.address(), subject.name().as_str());
+        let changed = self.alerts.saw(address.tenant(), address.entity(), name);
+        changed.then(|| Changed::Stats(address.tenant().clone())).into_iter().collect()
     }
 
     fn notification(&mut self, subject: &Subject, message: &LogMessage) -> Vec<Changed> {
@@ -127,7 +156,9 @@ impl Counts {
 
     fn tidy(&mut self, now: i64) {
         let idle = self.sessions.forget_idle(now);
-        self.changed.extend(idle.into_iter().map(Changed::Sessions));
+        let told = |tenant: Tenant| [Changed::Stats(tenant.clone()), Changed::Sessions(tenant)];
+        self.changed.extend(idle.into_iter().flat_map(told));
+        self.told.tidy();
     }
 
     fn take(&mut self, now: i64) -> Vec<(Tenant, Draft)> {
@@ -135,8 +166,9 @@ impl Counts {
         changed.into_iter().filter_map(|changed| self.draft(changed, now)).collect()
     }
 
-    fn draft(&self, changed: Changed, now: i64) -> Option<(Tenant, Draft)> {
+    fn draft(&mut self, changed: Changed, now: i64) -> Option<(Tenant, Draft)> {
         match changed {
+            Changed::Stats(tenant) => self.stats(tenant, now),
             Changed::Sessions(tenant) => {
                 let count = self.sessions.count(&tenant, now);
                 Some((tenant, Draft::new("session.active", [("count", count.into())])))
@@ -146,6 +178,29 @@ impl Counts {
                 let name = percent_encoding::percent_decode_str(user.id()?).decode_utf8().ok()?;
                 let figures = [("userId", name.into()), ("unread", unread.into())];
                 Some((tenant, Draft::new("notification.badge", figures)))
+            }
+        }
+    }
+}
+
+impl Counts {
+    fn stats(&mut self, tenant: Tenant, now: i64) -> Option<(Tenant, Draft)> {
+        let users = self.sessions.users(&tenant, now);
+        let sessions = self.sessions.count(&tenant, now);
+        let alerts = self.alerts.count(&tenant);
+        match self.told.turn(&tenant, (users, sessions, alerts), now) {
+            Turn::Nothing => None,
+            Turn::Wait => {
+                self.changed.insert(Changed::Stats(tenant));
+                None
+            }
+            Turn::Tell => {
+                let figures = [
+                    ("users", users.into()),
+                    ("sessions", sessions.into()),
+                    ("alerts", alerts.into()),
+                ];
+                Some((tenant, Draft::new("system.stats", figures)))
             }
         }
     }

@@ -17,8 +17,9 @@ use runtime::{clock, ids};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::execute::{Decider, Keep};
+use super::execute::Decider;
 use super::metrics::Metrics;
+use super::record::Keep;
 use super::signals::Signals;
 use super::tail::Tail;
 use crate::intake::Intake;
@@ -44,7 +45,8 @@ impl Bench {
         let intake = Intake::new(&client, catalogue, vault, memory, counts, 16);
         let tail = Arc::new(Tail::new("campaign", StreamId::Messages, bytes));
         let metrics = Metrics::new(&registry);
-        let decider = Decider::new(&client, vec![tail.clone()], intake.clone(), metrics);
+        let decider =
+            Decider::new(&client, vec![tail.clone()], Arc::default(), intake.clone(), metrics);
         Self { intake, decider, tail, _nats: server, client }
     }
 
@@ -63,7 +65,7 @@ impl Bench {
         let publication = Publication::new("campaign.started", "test", data);
         let tenant = Tenant::parse("acme").unwrap();
         let admitted = self.intake.admit_observation(&tenant, publication).unwrap();
-        self.intake.store(Way::Own, admitted).await.unwrap();
+        self.intake.store(Way::Http, admitted).await.unwrap();
     }
 
     async fn ask(&self, kind: &str, campaign: &str, user: &str) -> Value {

@@ -21,8 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error, info_span, warn};
 
 use super::entities::at;
-use super::execute::{Decider, Executed, Keep, Undecided};
+use super::execute::{Decider, Executed, Undecided};
 use super::metrics::Outcome;
+use super::record::Keep;
 use crate::quarantine::{self, Quarantined};
 
 /// Where what cannot be decided comes from, in quarantine.
@@ -37,6 +38,8 @@ const ATTEMPTS: u32 = 3;
 /// Below the shortest `ack_wait` of the durables.
 const WITHIN: Duration = Duration::from_secs(4);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// Between looks at whether repeats are recognised again, as after a start.
+const UNTIL_WARM: Duration = Duration::from_secs(1);
 /// What was delivered so often is looked at by a person.
 const GIVE_UP_AFTER: u64 = 100;
 
@@ -119,6 +122,7 @@ impl Worker {
                 Ok(command) => command,
                 Err(error) => return self.give_up(job, None, &error.to_string()).await,
             };
+        let mut pause = backoff(job.delivered);
         for attempt in 1..=ATTEMPTS {
             let span = info_span!(
                 target: TARGET, parent: None, "decision", "command.type" = &*command.kind, attempt
@@ -128,9 +132,11 @@ impl Worker {
                 Err(Undecided::Hopeless(why)) => {
                     return self.give_up(job, Some(&command), &chain(&why)).await;
                 }
-                Err(later) if job.delivered > GIVE_UP_AFTER => {
+                Err(later) if job.delivered > GIVE_UP_AFTER && !later.is_warming() => {
                     return self.give_up(job, Some(&command), &chain(&later)).await;
                 }
+                // It is decided and answered; nothing failed, however often it came.
+                Err(later) if later.is_warming() => pause = UNTIL_WARM,
                 Err(later) => {
                     warn!(error = chain(&later), sequence = message.sequence, "a command waits");
                 }
@@ -140,7 +146,7 @@ impl Worker {
                 tokio::time::sleep(Duration::from_millis(200) * attempt).await;
             }
         }
-        job.nak(backoff(job.delivered)).await
+        job.nak(pause).await
     }
 
     async fn settle(&self, job: &Job, command: &Command) -> Result<(), Undecided> {

@@ -1,11 +1,16 @@
 //! An event that starts a clock becomes a schedule. What is due follows from the event and the chain in force.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::Envelope;
 use domain::aggregate::RecordedEvent;
+use domain::escalation::{Chains, Timer};
+use domain::token::Tenant;
 use runtime::durable::Job;
+use runtime::event_log::AppendError;
+use runtime::ids;
 use runtime::schedules::{Schedule, Schedules};
 use runtime::telemetry::chain;
 use tracing::{error, warn};
@@ -32,18 +37,44 @@ impl Arming {
         (job, settled)
     }
 
+    pub(super) fn chains(&self) -> Arc<Chains> {
+        self.chains.current()
+    }
+
+    pub(super) async fn set(&self, tenant: &Tenant, timer: &Timer) -> Result<(), AppendError> {
+        self.set_as(tenant, timer, format!("{tenant}:clock:{}", timer.id)).await
+    }
+
+    /// Also where it was set a moment ago and is lost: the stream takes it for another one, and holds one of them.
+    pub(super) async fn set_again(
+        &self,
+        tenant: &Tenant,
+        timer: &Timer,
+    ) -> Result<(), AppendError> {
+        self.set_as(tenant, timer, format!("{tenant}:clock:{}:{}", timer.id, ids::ordered())).await
+    }
+
+    async fn set_as(
+        &self,
+        tenant: &Tenant,
+        timer: &Timer,
+        message_id: String,
+    ) -> Result<(), AppendError> {
+        let schedule = Schedule {
+            subject: timer.subject(tenant),
+            target: timer.due_subject(tenant),
+            at: timer.due,
+            message_id,
+            payload: Bytes::from(timer.payload()),
+        };
+        self.schedules.set(schedule).await
+    }
+
     async fn arm(&self, job: &Job) -> Settled {
         let Some((envelope, event)) = recorded(job) else { return Settled::Never };
         let chains = self.chains.current();
         let Some(timer) = chains.of(&envelope.tenant).clock(&event) else { return Settled::Done };
-        let schedule = Schedule {
-            subject: timer.subject(&envelope.tenant),
-            target: timer.due_subject(&envelope.tenant),
-            at: timer.due,
-            message_id: format!("{}:clock:{}", envelope.tenant, timer.id),
-            payload: Bytes::from(timer.payload()),
-        };
-        match self.schedules.set(schedule).await {
+        match self.set(&envelope.tenant, &timer).await {
             Ok(()) => Settled::Done,
             Err(error) => {
                 warn!(error = chain(&error), sequence = event.sequence, "a clock is not set yet");

@@ -43,6 +43,8 @@ enum Later {
     Undecided(#[source] Undecided),
     #[error("the alert cannot be read")]
     Read(#[source] ReadError),
+    #[error("its record (sequence {0}) is no step of the chain")]
+    NotCalled(u64),
     #[error("this instance has not seen all of the alert yet")]
     Behind,
     #[error("the alert has no place in the log")]
@@ -86,8 +88,9 @@ impl Firing {
                 Due::Escalation { .. } => Step::Escalated,
                 Due::Reopening { .. } => Step::Reopened,
             };
+            // Whatever else it became, the next tier is not called, and no other clock would call it.
             if !["crisis.escalated", "crisis.reopened"].contains(&&*decided.record.event_type) {
-                error!(sequence = decided.record.sequence, "an alert could not be escalated");
+                return Err(Later::NotCalled(decided.record.sequence));
             }
             return Ok(step);
         }

@@ -54,14 +54,14 @@ impl Asked {
     }
 
     pub(crate) fn message(&self) -> Append {
-        self.append(None)
+        self.append("acme", None)
     }
 
-    fn append(&self, reply: Option<String>) -> Append {
+    fn append(&self, tenant: &str, reply: Option<String>) -> Append {
         let command = Command {
             id: self.id.clone(),
             kind: self.kind.to_owned(),
-            tenant: Tenant::parse("acme").unwrap(),
+            tenant: Tenant::parse(tenant).unwrap(),
             entity: self.entity.clone(),
             actor: Actor { user: self.actor.0.to_owned(), role: self.actor.1 },
             connection: Some("p-1".to_owned()),
@@ -101,14 +101,18 @@ impl Commander {
         let reply = format!("reply.test.{}", ids::unguessable());
         let (waiter, answer) = oneshot::channel();
         self.waiting.lock().unwrap().insert(reply.clone(), waiter);
-        self.nats.event_log().append(asked.append(Some(reply))).await.unwrap();
+        self.nats.event_log().append(asked.append("acme", Some(reply))).await.unwrap();
         let answer = tokio::time::timeout(Duration::from_secs(20), answer).await;
         answer.unwrap_or_else(|_| panic!("no answer to {asked:?}")).unwrap()
     }
 
     /// One attempt that nobody waits for.
     pub(crate) async fn store(&self, asked: &Asked) {
-        self.nats.event_log().append(asked.append(None)).await.unwrap();
+        self.store_for("acme", asked).await;
+    }
+
+    pub(crate) async fn store_for(&self, tenant: &str, asked: &Asked) {
+        self.nats.event_log().append(asked.append(tenant, None)).await.unwrap();
     }
 
     pub(crate) async fn store_raw(

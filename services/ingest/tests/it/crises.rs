@@ -246,6 +246,105 @@ async fn a_page_is_tried_until_it_is_taken_under_one_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_tenants_dead_pager_delays_no_other_tenants_page() {
+    let dead = Elsewhere::start(&[Reaction::Silence; 200]).await;
+    let alive = Elsewhere::start(&[]).await;
+    let chain = |tenant: &str, url: &str| {
+        format!(
+            "[[chain]]\ntenant = '{tenant}'\n[[chain.tier]]\nname = 'pager'\nrole = 'admin'\n\
+             webhook = {{ url = '{url}/hook', secret = '{KEY}' }}\n"
+        )
+    };
+    let chains = chain("acme", &dead.url) + &chain("beta", &alive.url);
+    let ward = Ward::open(&chains).await;
+    let raise = |number: u32| {
+        let entity = format!("c-{number}");
+        let data = json!({ "userId": "7", "conversationId": entity, "severity": "imminent", "signals": [] });
+        Asked::new("crisis.raise", &entity, SERVICE, data)
+    };
+    for number in 0..100 {
+        ward.commander.store(&raise(number)).await;
+    }
+    ward.has_told("crisis.escalated", 100).await;
+    dead.has_heard(1).await;
+    ward.commander.store_for("beta", &raise(100)).await;
+    let page = alive.has_heard(1).await.remove(0);
+    let page: Value = serde_json::from_slice(&page.body).unwrap();
+    assert_eq!(page["data"]["tenant"], "beta");
+    let tried = dead.heard().len();
+    assert!(tried < 64, "{tried} of the dead pager's calls came before it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_lost_is_set_again() {
+    let mut ward = Ward::open(&two_tiers("")).await;
+    ward.raise("low").await;
+    assert_eq!(ward.ask("crisis.acknowledge", ADMIN).await["ok"], true);
+    eventually("the clock is set", async || ward.platform.count("TIMERS").await > 0).await;
+    ward.kill();
+    let admin = ward.platform.admin().await;
+    let purge = "$JS.API.STREAM.PURGE.TIMERS";
+    admin.request(purge, "{}".into(), Duration::from_secs(5)).await.unwrap();
+    assert!(ward.told("crisis.reopened").await.is_empty(), "its clock was gone in time");
+    ward.start().await;
+    ward.has_told("crisis.reopened", 1).await;
+    assert_eq!(ward.ask("crisis.resolve", ADMIN).await["ok"], true);
+    ward.is_at_rest().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_about_the_longest_conversation_id_is_raised_and_escalated() {
+    let ward = Ward::open(&two_tiers("")).await;
+    let conversation = "c".repeat(160);
+    let data = json!({ "userId": "7", "conversationId": conversation, "severity": "high", "signals": ["x"] });
+    let raised =
+        ward.commander.ask(&Asked::new("crisis.raise", &conversation, SERVICE, data)).await;
+    assert_eq!((&raised["ok"], &raised["alertId"]), (&json!(true), &json!(conversation + "-1")));
+    let called = ward.has_told("crisis.escalated", 1).await;
+    assert_eq!(called[0].data["alertId"], raised["alertId"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_answer_is_told_so_and_fills_no_log() {
+    let ward = Ward::open(&two_tiers("")).await;
+    for _ in 0..3 {
+        let answer = ward.ask("crisis.acknowledge", ("8", Role::Agent)).await;
+        assert_eq!((&answer["ok"], &answer["code"]), (&json!(false), &json!("forbidden")));
+        assert_eq!(ward.ask("crisis.resolve", ADMIN).await["code"], "unknown_alert");
+    }
+    assert_eq!(ward.platform.count("CRISIS").await, 0);
+    ward.raise("low").await;
+    assert_eq!(ward.ask("crisis.acknowledge", ("8", Role::Agent)).await["code"], "forbidden");
+    assert_eq!(ward.platform.count("CRISIS").await, 1, "the alert alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn administrators_are_told_how_many_alerts_and_sessions_there_are() {
+    let ward = Ward::open(&two_tiers("")).await;
+    let gateway = ward.platform.nats.nats("gateway").await;
+    let mut live = gateway.subscribe("live.acme.system.stats.stats").await.unwrap();
+    gateway.flush(Duration::from_secs(5)).await.unwrap();
+    ward.raise("low").await;
+    let start = |entity: &str| {
+        Asked::new("conversation.start", entity, ("7", Role::User), json!({ "avatarId": "maya" }))
+    };
+    for entity in ["c-1", "c-2"] {
+        assert_eq!(ward.commander.ask(&start(entity)).await["ok"], true);
+    }
+    let told = async {
+        loop {
+            let stats = live.next().await.expect("a signal");
+            let stats: Value = serde_json::from_slice(&stats.payload).unwrap();
+            if stats["sessions"] == 2 && stats["alerts"] == 1 {
+                return stats;
+            }
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(10), told).await.expect("it is told");
+    assert_eq!(told["users"], 1, "both sessions are of one user");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kill_between_due_and_sent_costs_no_page_and_makes_no_second_one() {
     let pager = Elsewhere::start(&[Reaction::Silence]).await;
     let mut ward = Ward::open(&paged(&pager.url)).await;
