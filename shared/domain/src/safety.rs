@@ -4,10 +4,14 @@
 //! minds negation, quotation and idioms. It is a safety net and claims no clinical accuracy. It must not know what
 //! follows from a finding.
 
+mod building;
 mod context;
 mod evaluation;
 mod file;
+mod literals;
 mod normalise;
+mod pattern;
+mod reading;
 mod rules;
 
 #[cfg(test)]
@@ -36,8 +40,8 @@ impl RuleSet {
     /// The gravest thing that a message tells of; `None` where no rule applies.
     pub fn screen(&self, message: &str) -> Option<Finding> {
         let mut found: Vec<(Severity, &str)> = Vec::new();
-        for text in normalise::readings(message) {
-            self.matches(&text, &mut found);
+        for reading in reading::readings(message) {
+            self.matches(&reading, &mut found);
         }
         let severity = found.iter().map(|(severity, _)| *severity).max()?;
         found.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));

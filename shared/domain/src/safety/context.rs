@@ -1,46 +1,166 @@
 //! What stands around a match: a negation that takes it back, quotation marks or a source that make it others' words.
+//!
+//! Only a negation that governs the match takes it back whole; whatever is less certain lowers it by a step at most.
 
 use regex::Regex;
 
-/// How many words back a negation reaches within its clause.
-const REACH: usize = 5;
+use super::pattern::places;
+use super::reading::Reading;
 
+/// How many words back a negation that does not govern a match is minded.
+const REACH: usize = 5;
+/// How many words beside a quotation are looked at for its source.
+const BESIDE: usize = 8;
+/// No clause is looked at for longer, so that many matches in one long clause cost no more than as many short ones.
+const LONGEST: usize = 160;
+
+/// One language's words for it; see `shared/safety/en.toml`.
+#[derive(Default)]
 pub(super) struct Context {
     pub(super) negations: Option<Regex>,
+    /// A negation with nothing but links between it and the end of the text.
+    pub(super) governing: Option<Regex>,
     pub(super) doubts: Option<Regex>,
+    pub(super) subjects: Option<Regex>,
     pub(super) turns: Option<Regex>,
     pub(super) sources: Option<Regex>,
+    pub(super) attributions: Option<Regex>,
+    pub(super) firm: Option<Regex>,
+}
+
+/// How far a negation takes a statement back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Negation {
+    Whole,
+    Perhaps,
+    None,
+}
+
+/// Whose words they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Voice {
+    Own,
+    /// In quotation marks, and nobody is named who says it.
+    Quoted,
+    /// Of a song, a film, a book.
+    Attributed,
 }
 
 impl Context {
-    /// Whether a negation stands in a match or shortly before it, in the same clause.
-    pub(super) fn negates(&self, text: &str, start: usize, end: usize) -> bool {
-        let Some(negations) = &self.negations else { return false };
-        let clause = self.clause_before(text, start);
-        let words: Vec<&str> = clause.split_ascii_whitespace().collect();
-        let near = words[words.len().saturating_sub(REACH)..].join(" ");
-        let before = format!(" {near} ");
-        let doubted =
-            self.doubts.as_ref().is_some_and(|doubts| doubts.is_match(&format!("{clause} ")));
-        !doubted && (negations.is_match(&before) || negations.is_match(&text[start..end]))
+    /// Whether what stands before a match takes it back.
+    pub(super) fn negation(&self, reading: &Reading, start: usize, end: usize) -> Negation {
+        let Some(negations) = &self.negations else { return Negation::None };
+        let clause = self.clause_before(reading, start, end);
+        let here = &reading.text[start..end];
+        // `nobody knows | I want to die`: a subject begins a clause of its own.
+        let begins_anew = |text: &str| matches(&self.subjects, text);
+        if matches(&self.doubts, clause) || clause.len() < 2 {
+            return Negation::None;
+        }
+        let first = &here[..=here[1..].find(' ').map_or(here.len() - 1, |at| at + 1)];
+        if begins_anew(first) {
+            return Negation::None;
+        }
+        if matches(&self.governing, clause) {
+            return Negation::Whole;
+        }
+        let near = last_words(clause, REACH);
+        match places(negations, near).last() {
+            Some(place) if !begins_anew(&near[place.end - 1..]) => Negation::Perhaps,
+            _ => Negation::None,
+        }
     }
 
-    /// Whether the words between `start` and `end` are somebody else's.
-    pub(super) fn quotes(&self, text: &str, start: usize, end: usize) -> bool {
-        let opened = text[..start].matches('"').count() % 2 == 1;
-        let closed = text[end..].contains('"');
-        let sentence = text[..start].rsplit('.').next().unwrap_or_default();
-        let sourced = self
-            .sources
-            .as_ref()
-            .is_some_and(|sources| sources.is_match(&format!(" {} ", sentence.trim())));
-        (opened && closed) || sourced
+    /// Whether a match holds a negation: `I want to not kill myself`.
+    pub(super) fn negates_within(&self, text: &str) -> bool {
+        matches(&self.negations, text)
     }
 
-    fn clause_before<'a>(&self, text: &'a str, start: usize) -> &'a str {
-        let before = &text[..start];
-        let clause = before.rsplit(['.', ',', '"']).next().unwrap_or_default();
-        let turn = self.turns.as_ref().and_then(|turns| turns.find_iter(clause).last());
-        turn.map_or(clause, |turn| &clause[turn.end()..])
+    /// Whose words stand between `start` and `end`.
+    pub(super) fn voice(&self, reading: &Reading, start: usize, end: usize) -> Voice {
+        let Reading { text, quotes } = reading;
+        let before = quotes.partition_point(|quote| *quote <= start + 1);
+        let closed = quotes.get(before).copied().filter(|close| *close >= end);
+        if let (1, Some(close)) = (before % 2, closed) {
+            return self.quoted(text, quotes[before - 1], close);
+        }
+        let clause = clause_before(reading, start);
+        if matches(&self.attributions, clause) { Voice::Attributed } else { Voice::Own }
     }
+
+    /// Whether a time, a means or a farewell stands in a match or behind it in its sentence: then it is no quotation.
+    pub(super) fn is_firm(&self, text: &str, start: usize) -> bool {
+        matches(&self.firm, until(&text[start..], &['.']))
+    }
+
+    fn quoted(&self, text: &str, open: usize, close: usize) -> Voice {
+        let before = text[..open].trim_end_matches(['.', ',', ':', ' ']);
+        let before = format!("{} ", since(before, &['.', ',', ':']));
+        let after = until(&text[close - 1..], &['.', ',', ':']);
+        let beside = [last_words(&before, BESIDE), first_words(after, BESIDE)];
+        if beside.iter().any(|words| matches(&self.sources, words)) {
+            return Voice::Attributed;
+        }
+        let own = beside.iter().any(|words| matches(&self.subjects, words));
+        if own { Voice::Own } else { Voice::Quoted }
+    }
+
+    fn clause_before<'a>(&self, reading: &'a Reading, start: usize, end: usize) -> &'a str {
+        let clause = clause_before(reading, start);
+        let Some(turns) = &self.turns else { return clause };
+        // A turn may take the first word of the match along: `and want`.
+        let from = start + 1 - clause.len();
+        let first = reading.text[start + 1..end].find(' ').map_or(end, |at| start + at + 2);
+        let turn = places(turns, &reading.text[from..first]).last();
+        turn.map_or(clause, |turn| clause.get(turn.end - 1..).unwrap_or_default())
+    }
+}
+
+fn matches(regex: &Option<Regex>, text: &str) -> bool {
+    regex.as_ref().is_some_and(|regex| regex.is_match(text))
+}
+
+/// The words before a match that belong to its clause, with a space before and after.
+fn clause_before(reading: &Reading, start: usize) -> &str {
+    let quote = reading.quotes.partition_point(|quote| *quote <= start + 1);
+    let from = quote.checked_sub(1).map_or(0, |at| reading.quotes[at] - 1);
+    since(&reading.text[from..=start], &['.', ',', ':'])
+}
+
+/// The last part of a text without one of these marks, at its longest.
+fn since<'a>(text: &'a str, marks: &[char]) -> &'a str {
+    let part = match text.len().checked_sub(LONGEST) {
+        None | Some(0) => text,
+        // At a space, for no word may be cut.
+        Some(cut) => {
+            &text[text.as_bytes()[cut..]
+                .iter()
+                .position(|b| *b == b' ')
+                .map_or(text.len(), |at| cut + at)..]
+        }
+    };
+    part.rfind(marks).map_or(part, |mark| &part[mark + 1..])
+}
+
+/// The first part of a text without one of these marks, at its longest.
+fn until<'a>(text: &'a str, marks: &[char]) -> &'a str {
+    let cut = text.len().min(LONGEST);
+    let longest = text.as_bytes()[cut..]
+        .iter()
+        .position(|b| *b == b' ')
+        .map_or(text.len(), |at| cut + at + 1);
+    let part = &text[..longest];
+    part.find(marks).map_or(part, |mark| &part[..mark])
+}
+
+/// The last words of a text that ends with a space, with a space before them.
+fn last_words(text: &str, count: usize) -> &str {
+    let from = text.rmatch_indices(' ').nth(count).map_or(0, |(at, _)| at);
+    &text[from..]
+}
+
+/// The first words of a text that begins with a space, with a space behind them.
+fn first_words(text: &str, count: usize) -> &str {
+    let to = text.match_indices(' ').nth(count).map_or(text.len(), |(at, _)| at + 1);
+    &text[..to]
 }

@@ -36,18 +36,30 @@ pub(super) struct File {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ContextEntry {
-    /// Takes back what follows in the same clause.
+    /// Takes back what follows in the same clause, where it governs it.
     #[serde(default)]
     pub(super) negations: Vec<String>,
+    /// What may stand between a negation and what it governs; behind anything else it is minded by a step at most.
+    #[serde(default)]
+    pub(super) links: Vec<String>,
     /// Looks like a negation and is none.
     #[serde(default)]
     pub(super) doubts: Vec<String>,
-    /// Begins a new clause, so that a negation before it does not reach over it.
+    /// The first person as a subject: begins a clause, so that a negation before it does not reach over it.
+    #[serde(default)]
+    pub(super) subjects: Vec<String>,
+    /// Begins a new clause as well.
     #[serde(default)]
     pub(super) turns: Vec<String>,
-    /// Says that somebody else's words follow: a song, a film.
+    /// Names a song, a film, a book beside quotation marks.
     #[serde(default)]
     pub(super) sources: Vec<String>,
+    /// Says without quotation marks that somebody else's words follow: a song that goes.
+    #[serde(default)]
+    pub(super) attributions: Vec<String>,
+    /// A time, a means, a farewell: what holds one is meant, whoever is quoted.
+    #[serde(default)]
+    pub(super) firm: Vec<String>,
 }
 
 #[derive(Deserialize)]

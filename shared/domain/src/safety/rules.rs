@@ -1,12 +1,16 @@
-//! Rules made ready for matching: one look at all patterns at once tells which of them to look for in earnest.
+//! The rules and what they find in one reading of a message.
 
 use std::collections::BTreeMap;
 
-use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::Regex;
 
 use super::Severity;
-use super::context::Context;
-use super::file::{self, ContextEntry, File, Mistake};
+use super::building::Building;
+use super::context::{Context, Negation, Voice};
+use super::file::{self, Mistake};
+use super::literals::Literals;
+use super::pattern::{Place, places};
+use super::reading::Reading;
 
 const ENGLISH: &str = include_str!("../../../safety/en.toml");
 const GERMAN: &str = include_str!("../../../safety/de.toml");
@@ -25,28 +29,27 @@ const BUILTIN: [(&str, &str); 6] = [
     ("hi.toml", HINDI),
 ];
 
-/// The compiled patterns of all files may take this much; the built-in ones take a tenth.
-const SIZE_LIMIT: usize = 64 << 20;
-
 /// Every language's rules; a message may be in any of them.
 pub struct RuleSet {
-    version: String,
-    patterns: RegexSet,
-    rules: Vec<Rule>,
-    languages: Vec<Language>,
+    pub(super) version: String,
+    pub(super) literals: Literals,
+    pub(super) rules: Vec<Rule>,
+    pub(super) languages: Vec<Language>,
 }
 
-struct Rule {
-    pattern: Regex,
-    signal: String,
-    severity: Severity,
-    negatable: bool,
-    language: usize,
+pub(super) struct Rule {
+    pub(super) pattern: Regex,
+    pub(super) signal: String,
+    pub(super) severity: Severity,
+    pub(super) negatable: bool,
+    /// Whether a negation inside of what fits takes it back.
+    pub(super) negated_within: bool,
+    pub(super) language: usize,
 }
 
-struct Language {
-    harmless: Option<Regex>,
-    context: Context,
+pub(super) struct Language {
+    pub(super) harmless: Option<Regex>,
+    pub(super) context: Context,
 }
 
 impl RuleSet {
@@ -82,14 +85,24 @@ impl RuleSet {
         self.rules.is_empty()
     }
 
-    /// Adds every rule that a normalised text fits, with what its context leaves of the severity.
-    pub(super) fn matches<'a>(&'a self, text: &str, found: &mut Vec<(Severity, &'a str)>) {
-        for at in self.patterns.matches(text) {
+    /// Adds every rule that a reading fits, with what its context leaves of the severity.
+    pub(super) fn matches<'a>(&'a self, reading: &Reading, found: &mut Vec<(Severity, &'a str)>) {
+        let mut idioms: Vec<Option<Vec<Place>>> = vec![None; self.languages.len()];
+        for at in self.literals.candidates(&reading.text) {
             let rule = &self.rules[at];
-            let severity = rule.pattern.find_iter(text).filter_map(|place| {
-                self.languages[rule.language].judge(rule, text, place.start(), place.end())
-            });
-            if let Some(severity) = severity.max() {
+            let language = &self.languages[rule.language];
+            let mut most = None;
+            for place in places(&rule.pattern, &reading.text) {
+                let idioms = idioms[rule.language].get_or_insert_with(|| language.idioms(reading));
+                if !covers(idioms, place) {
+                    most = most.max(language.judge(rule, reading, place));
+                }
+                // Nothing graver can come, however often it is said.
+                if most == Some(rule.severity) {
+                    break;
+                }
+            }
+            if let Some(severity) = most {
                 found.push((severity, &rule.signal));
             }
         }
@@ -97,134 +110,47 @@ impl RuleSet {
 }
 
 impl Language {
-    /// What is left of a rule's severity at this place; `None` where it means no harm or is taken back.
-    fn judge(&self, rule: &Rule, text: &str, start: usize, end: usize) -> Option<Severity> {
-        // Both begin and end with a space, which they may share without having a word in common.
-        let meets = |idiom: regex::Match<'_>| idiom.start() + 1 < end && start + 1 < idiom.end();
-        if self.harmless.as_ref().is_some_and(|idioms| idioms.find_iter(text).any(meets)) {
-            return None;
-        }
-        if rule.negatable && self.context.negates(text, start, end) {
-            return None;
-        }
-        if self.context.quotes(text, start, end) {
-            return Some(Severity::Low);
-        }
-        Some(rule.severity)
+    fn idioms(&self, reading: &Reading) -> Vec<Place> {
+        self.harmless.iter().flat_map(|harmless| places(harmless, &reading.text)).collect()
     }
-}
 
-#[derive(Default)]
-struct Building {
-    versions: Vec<String>,
-    sources: Vec<String>,
-    rules: Vec<Rule>,
-    languages: Vec<Language>,
-    mistakes: Vec<Mistake>,
-}
-
-impl Building {
-    fn add(&mut self, name: &str, file: &File) {
-        let stem = name.strip_suffix(".toml").unwrap_or(name);
-        self.versions.push(format!("{stem}-{}", file.version));
-        let language = self.languages.len();
-        for entry in &file.rules {
-            for pattern in &entry.patterns {
-                let Some((source, pattern)) = self.compile(name, file, pattern) else { continue };
-                self.sources.push(source);
-                self.rules.push(Rule {
-                    pattern,
-                    signal: entry.signal.clone(),
-                    severity: entry.severity,
-                    negatable: entry.negatable,
-                    language,
-                });
-            }
+    /// What is left of a rule's severity at this place; `None` where it is taken back.
+    fn judge(&self, rule: &Rule, reading: &Reading, place: Place) -> Option<Severity> {
+        let Place { start, end } = place;
+        let context = &self.context;
+        if rule.negated_within && context.negates_within(&reading.text[start..end]) {
+            return None;
         }
-        let harmless = self.any_of(name, file, &file.harmless);
-        let ContextEntry { negations, doubts, turns, sources } = &file.context;
-        let context = Context {
-            negations: self.any_of(name, file, negations),
-            doubts: self.any_of(name, file, doubts),
-            turns: self.any_of(name, file, turns),
-            sources: self.any_of(name, file, sources),
+        let negation = match rule.negatable {
+            true => context.negation(reading, start, end),
+            false => Negation::None,
         };
-        self.languages.push(Language { harmless, context });
-    }
-
-    fn any_of(&mut self, name: &str, file: &File, patterns: &[String]) -> Option<Regex> {
-        if patterns.is_empty() {
-            return None;
-        }
-        let grouped: Vec<String> =
-            patterns.iter().map(|pattern| format!("(?:{pattern})")).collect();
-        Some(self.compile(name, file, &grouped.join("|"))?.1)
-    }
-
-    fn compile(&mut self, name: &str, file: &File, pattern: &str) -> Option<(String, Regex)> {
-        let source = match expand(pattern, &file.words) {
-            Ok(source) => source,
-            Err(problem) => {
-                self.mistakes.push(Mistake { file: name.to_owned(), problem });
-                return None;
-            }
+        let severity = match negation {
+            Negation::Whole => return None,
+            Negation::Perhaps => lower(rule.severity),
+            Negation::None => rule.severity,
         };
-        match RegexBuilder::new(&source).size_limit(SIZE_LIMIT).build() {
-            Ok(regex) => Some((source, regex)),
-            Err(error) => {
-                let problem = format!("{pattern:?} is no pattern: {error}");
-                self.mistakes.push(Mistake { file: name.to_owned(), problem });
-                None
+        match context.voice(reading, start, end) {
+            Voice::Own => Some(severity),
+            _ if severity == Severity::Imminent && context.is_firm(&reading.text, start) => {
+                Some(severity)
             }
-        }
-    }
-
-    fn finish(mut self) -> Result<RuleSet, Vec<Mistake>> {
-        let patterns = RegexSetBuilder::new(&self.sources)
-            .size_limit(SIZE_LIMIT)
-            .dfa_size_limit(SIZE_LIMIT)
-            .build();
-        match patterns {
-            Ok(patterns) if self.mistakes.is_empty() => Ok(RuleSet {
-                version: self.versions.join(" "),
-                patterns,
-                rules: self.rules,
-                languages: self.languages,
-            }),
-            Ok(_) => Err(self.mistakes),
-            Err(error) => {
-                let problem = format!("the patterns cannot be used together: {error}");
-                self.mistakes.push(Mistake { file: "all files".to_owned(), problem });
-                Err(self.mistakes)
-            }
+            Voice::Quoted => Some(lower(severity)),
+            Voice::Attributed => Some(Severity::Low),
         }
     }
 }
 
-/// A pattern as a regular expression over whole words: `{name}` is a group of words, a space may be left out by who
-/// writes, `_` is up to two words of no matter.
-fn expand(pattern: &str, words: &BTreeMap<String, String>) -> Result<String, String> {
-    let mut source = String::from(" (?:");
-    let mut rest = pattern;
-    while let Some(at) = rest.find(['{', ' ', '_']) {
-        source.push_str(&rest[..at]);
-        let (mark, after) = rest[at..].split_at(1);
-        rest = after;
-        match mark {
-            " " => source.push_str(" ?"),
-            "_" => source.push_str(r"(?:[^ .,]+ ){0,2}"),
-            _ => {
-                let (name, after) =
-                    rest.split_once('}').ok_or_else(|| format!("{pattern:?} lacks a }}"))?;
-                let group = words.get(name).ok_or_else(|| {
-                    format!("{pattern:?} names the words {name:?}, which are nowhere")
-                })?;
-                source.push_str(&format!("(?:{})", group.replace(' ', " ?")));
-                rest = after;
-            }
-        }
+/// Whether one of the idioms holds all of a place; one that shares but some words with it excuses nothing.
+fn covers(idioms: &[Place], place: Place) -> bool {
+    let begun = idioms.partition_point(|idiom| idiom.start <= place.start);
+    begun.checked_sub(1).is_some_and(|last| place.end <= idioms[last].end)
+}
+
+const fn lower(severity: Severity) -> Severity {
+    match severity {
+        Severity::Imminent => Severity::High,
+        Severity::High => Severity::Moderate,
+        Severity::Moderate | Severity::Low => Severity::Low,
     }
-    source.push_str(rest);
-    source.push_str(") ");
-    Ok(source)
 }

@@ -1,9 +1,14 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::*;
 
-fn rules() -> RuleSet {
-    RuleSet::builtin().unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
+/// Made ready once for all tests.
+fn rules() -> &'static RuleSet {
+    static RULES: LazyLock<RuleSet> =
+        LazyLock::new(|| RuleSet::builtin().unwrap_or_else(|mistakes| panic!("{mistakes:#?}")));
+    &RULES
 }
 
 #[track_caller]
@@ -15,10 +20,10 @@ fn finds(rules: &RuleSet, message: &str, expected: Option<Severity>) {
 #[test]
 fn intent_a_wish_and_hopelessness_are_told_apart() {
     let rules = rules();
-    finds(&rules, "I'm going to kill myself tonight", Some(Severity::Imminent));
-    finds(&rules, "i want to die", Some(Severity::High));
-    finds(&rules, "everyone would be better off without me", Some(Severity::Moderate));
-    finds(&rules, "I slept well and had a nice day.", None);
+    finds(rules, "I'm going to kill myself tonight", Some(Severity::Imminent));
+    finds(rules, "i want to die", Some(Severity::High));
+    finds(rules, "everyone would be better off without me", Some(Severity::Moderate));
+    finds(rules, "I slept well and had a nice day.", None);
 }
 
 #[test]
@@ -39,12 +44,12 @@ fn spelling_tricks_do_not_hide_a_message() {
 #[test]
 fn a_negation_takes_back_what_follows_it_in_its_clause_only() {
     let rules = rules();
-    finds(&rules, "I would never kill myself", None);
-    finds(&rules, "I don't want to die", None);
-    finds(&rules, "I'm not ok, I want to die", Some(Severity::High));
-    finds(&rules, "I can't promise I won't kill myself", Some(Severity::Imminent));
-    finds(&rules, "I don't want to live anymore", Some(Severity::High));
-    finds(&rules, "I didn't want to bother you but I want to die", Some(Severity::High));
+    finds(rules, "I would never kill myself", None);
+    finds(rules, "I don't want to die", None);
+    finds(rules, "I'm not ok, I want to die", Some(Severity::High));
+    finds(rules, "I can't promise I won't kill myself", Some(Severity::Imminent));
+    finds(rules, "I don't want to live anymore", Some(Severity::High));
+    finds(rules, "I didn't want to bother you but I want to die", Some(Severity::High));
 }
 
 #[test]
@@ -57,14 +62,14 @@ fn idioms_and_titles_mean_no_harm() {
         "we watched Suicide Squad",
         "just killing time until the bus comes",
     ] {
-        finds(&rules, message, None);
+        finds(rules, message, None);
     }
 }
 
 #[test]
 fn what_a_song_says_is_worth_a_look_and_no_more() {
     let rules = rules();
-    finds(&rules, "there is a song that goes \"I want to die\" and I like it", Some(Severity::Low));
+    finds(rules, "there is a song that goes \"I want to die\" and I like it", Some(Severity::Low));
 }
 
 #[test]
@@ -104,8 +109,8 @@ fn a_finding_names_what_was_told_and_never_holds_the_text() {
 fn an_operators_file_takes_the_place_of_the_one_with_its_name_and_mistakes_are_told_together() {
     let own = "language = \"en\"\nversion = 7\n[[rule]]\nsignal = \"code\"\nseverity = \"high\"\npatterns = [\"blue moon\"]";
     let rules = RuleSet::load(&[("en.toml".to_owned(), own.to_owned())]).ok().unwrap();
-    finds(&rules, "it is a blue moon", Some(Severity::High));
-    finds(&rules, "i want to kill myself", None);
+    finds(rules, "it is a blue moon", Some(Severity::High));
+    finds(rules, "i want to kill myself", None);
     assert!(rules.version().contains("en-7"), "{}", rules.version());
 
     let broken = "language = \"x\"\nversion = 1\n[[rule]]\nsignal = \"a\"\nseverity = \"low\"\npatterns = [\"(\", \"{nowhere}\"]";
@@ -116,23 +121,112 @@ fn an_operators_file_takes_the_place_of_the_one_with_its_name_and_mistakes_are_t
 proptest! {
     #[test]
     fn any_text_is_screened(message in "\\PC{0,200}") {
-        static RULES: std::sync::LazyLock<RuleSet> = std::sync::LazyLock::new(rules);
-        let _ = RULES.screen(&message);
+        let _ = rules().screen(&message);
     }
 }
 
-/// The sample was written before the rules were tuned on it: it shows that nothing got worse, not how well the rules
-/// do on messages that nobody has seen.
+#[test]
+fn a_negation_that_governs_something_else_hides_nothing() {
+    let rules = rules();
+    for message in [
+        "I'm not joking I'm going to kill myself",
+        "my mom doesn't know I want to kill myself",
+        "without you I'm going to kill myself",
+        "ich lüge nicht ich will mich umbringen",
+        "je ne plaisante pas je vais me tuer",
+    ] {
+        finds(rules, message, Some(Severity::Imminent));
+    }
+    finds(rules, "nobody knows I want to die", Some(Severity::High));
+    finds(rules, "I never sleep and want to die", Some(Severity::High));
+}
+
+#[test]
+fn a_negation_at_a_distance_lowers_by_a_step_and_never_takes_back() {
+    let rules = rules();
+    finds(rules, "do not laugh kill myself", Some(Severity::High));
+    finds(rules, "no sleep want to die", Some(Severity::Moderate));
+    finds(rules, "I have never really wanted to kill myself", None);
+}
+
+#[test]
+fn a_word_for_a_source_is_no_quotation() {
+    let rules = rules();
+    for message in [
+        "I will show them, I am going to kill myself tonight",
+        "my work report is late and I want to kill myself",
+        "the lyrics go: \"I will hang myself tonight\"",
+    ] {
+        finds(rules, message, Some(Severity::Imminent));
+    }
+    finds(rules, "\"I want to die\" is all I can think. He said \"stop\"", Some(Severity::High));
+    finds(rules, "he wrote \"I want to die\" on his desk", Some(Severity::Moderate));
+    finds(rules, "there is a song that says i want to die", Some(Severity::Low));
+}
+
+#[test]
+fn an_idiom_excuses_only_what_it_covers_whole() {
+    let rules = rules();
+    finds(rules, "I want to die for real", Some(Severity::High));
+    finds(rules, "I am going to end it with a gun", Some(Severity::Imminent));
+    finds(rules, "I cut myself on the arms", Some(Severity::High));
+    finds(rules, "my husband is going to kill me tonight", Some(Severity::High));
+    finds(rules, "dead serious, I'm going to kill myself", Some(Severity::Imminent));
+    finds(rules, "I cut myself on the can lid", None);
+}
+
+#[test]
+fn what_stands_at_the_end_of_the_longest_message_is_heard() {
+    let message = format!("{} I want to kill myself", "so it goes. ".repeat(10_000));
+    finds(rules(), &message, Some(Severity::Imminent));
+}
+
+#[test]
+fn no_message_takes_long_however_it_is_made() {
+    let rules = rules();
+    for piece in
+        ["kms ", "I would never kms ", "not i want to die ", "\"kms\" ", "will want to need to "]
+    {
+        let message = piece.repeat(64 * 1024 / piece.len());
+        let began = std::time::Instant::now();
+        let _ = rules.screen(&message);
+        // A thousand times what an optimised build takes on a quiet machine; work that grows with the square is slower.
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(20),
+            "{piece}: {:?}",
+            began.elapsed()
+        );
+    }
+}
+
+fn messages(sample: &str) -> Vec<Labelled> {
+    sample.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The rules were tuned on the sample: it shows that nothing got worse, not how well they do on messages that nobody
+/// has seen.
 #[test]
 fn the_labelled_sample_is_judged_as_well_as_it_was() {
-    let sample = include_str!("../../../safety/labelled.jsonl");
-    let messages: Vec<Labelled> =
-        sample.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(messages.len() > 300);
-    let evaluation = Evaluation::of(&rules(), &messages);
+    let messages = messages(include_str!("../../../safety/labelled.jsonl"));
+    assert!(messages.len() > 700);
+    let evaluation = Evaluation::of(rules(), &messages);
     for severity in Severity::ALL {
         let recall = evaluation.recall(severity).unwrap();
-        assert!(recall >= 0.98, "{}: {recall}; {:?}", severity.name(), evaluation.misses);
+        assert!(recall >= 0.995, "{}: {recall}; {:?}", severity.name(), evaluation.misses);
     }
-    assert!(evaluation.specificity().unwrap() >= 0.99, "{:?}", evaluation.misses);
+    assert!(evaluation.specificity().unwrap() >= 0.995, "{:?}", evaluation.misses);
+    let [.., imminent] = evaluation.matrix;
+    assert_eq!(imminent[..3], [0; 3], "who is about to die is a crisis: {:?}", evaluation.misses);
+}
+
+/// Written before the rules as they are, and worked through since: what was found stays found.
+#[test]
+fn the_held_out_sample_is_judged_as_well_as_it_was() {
+    let messages = messages(include_str!("../../../safety/held_out.jsonl"));
+    let evaluation = Evaluation::of(rules(), &messages);
+    for severity in Severity::ALL {
+        let recall = evaluation.recall(severity).unwrap();
+        assert!(recall >= 0.97, "{}: {recall}; {:?}", severity.name(), evaluation.misses);
+    }
+    assert!(evaluation.specificity().unwrap() >= 0.97, "{:?}", evaluation.misses);
 }
