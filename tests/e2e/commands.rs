@@ -11,6 +11,7 @@ use crate::clients::socketio::SocketIo;
 use crate::clients::token::token;
 use crate::harness::TENANT;
 
+mod active_calls;
 mod conversations;
 mod faults;
 mod questions;

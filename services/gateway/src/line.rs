@@ -14,7 +14,7 @@ use crate::hub::{Hub, ListenerId, Signal};
 use crate::library::{Answered, Library};
 use crate::presence::Attendant;
 use crate::receipts::Witness;
-use crate::session::{Delivery, Fill, Progress, Session, Sink, Start};
+use crate::session::{Delivery, Extent, Fill, Progress, Session, Sink, Start};
 use crate::typing::except;
 use crate::wires::Wire;
 
@@ -206,11 +206,16 @@ impl Line {
     }
 
     /// Joins right after a cursor; a back-fill that is returned belongs into the session record before anything else.
-    pub(crate) fn join_after(&mut self, channel: &Channel, after: &Cursor) -> Option<Fill> {
+    pub(crate) fn join_after(
+        &mut self,
+        channel: &Channel,
+        after: &Cursor,
+        extent: Extent,
+    ) -> Option<Fill> {
         // A page that is on its way was asked for without the channel.
         self.paging = None;
         let fill = self.hub.change(self.id, &mut self.session, |session, tail| {
-            session.join_after(channel, after, tail)
+            session.join_after(channel, after, extent, tail)
         });
         self.is_in(std::iter::once(channel));
         self.signal.raise();

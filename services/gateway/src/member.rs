@@ -19,6 +19,7 @@ use crate::edge::{Edge, FORBIDDEN, Refused, TOO_MANY_CHANNELS, UNAVAILABLE};
 use crate::line::{GapReason, Line};
 use crate::records::{Record, Revision};
 use crate::registry::Lease;
+use crate::session::Extent;
 
 mod asking;
 mod keeping;
@@ -116,6 +117,15 @@ impl Member {
     /// Joins a channel, from the position named, else from what the client came back with, else from now on.
     /// The membership is stored before it is confirmed, or a crash would forget what the client relies on.
     pub(crate) async fn join(&mut self, asked: &str, after: Option<&str>) -> Outcome<Joined> {
+        self.join_with(asked, after, Extent::Missed).await
+    }
+
+    async fn join_with(
+        &mut self,
+        asked: &str,
+        after: Option<&str>,
+        extent: Extent,
+    ) -> Outcome<Joined> {
         let channel = match self.edge.authorise(&self.identity, asked) {
             Ok(channel) => channel,
             Err(refused) => return Ok(Err(refused)),
@@ -139,7 +149,7 @@ impl Member {
             self.line.leave(&channel);
             self.record.fills.retain(|fill| fill.channel != channel);
         }
-        self.join_at(&channel, after.as_ref());
+        self.join_at(&channel, after.as_ref(), extent);
         match self.store_record().await {
             Err(Lost::Unavailable) if !is_in => {
                 // Not to be relied on, so not joined; the connection and its other channels go on.
@@ -167,10 +177,10 @@ impl Member {
         })
     }
 
-    fn join_at(&mut self, channel: &Channel, after: Option<&Cursor>) {
+    fn join_at(&mut self, channel: &Channel, after: Option<&Cursor>, extent: Extent) {
         match after {
             Some(cursor) => {
-                let fill = self.line.join_after(channel, cursor);
+                let fill = self.line.join_after(channel, cursor, extent);
                 self.record.fills.extend(fill);
             }
             None => self.line.join(channel),

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 
 use domain::catalogue::Snapshot;
+use domain::cursor::Cursor;
+use domain::position::Position;
 use domain::{Channel, Identity};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::commands::Answer;
 use crate::commands::desk::{Then, To};
-use crate::edge::{Edge, Refused, Shared};
+use crate::edge::{Edge, Refused, Shared, UNAVAILABLE};
 use crate::history;
 use crate::member::Member;
 use crate::views::{self, Viewed, Wanted};
@@ -37,8 +39,10 @@ const ADMIN: &str = "admin";
 /// The event that answers [`CALLS`], and the channel that goes on behind it.
 const ACTIVE_CALLS: &str = "active_calls";
 const CALLS_CHANNEL: &str = "calls";
-/// The most calls of one answer.
-const MOST_CALLS: usize = 1_000;
+const CALLS_VIEW: &str = "active-calls";
+/// The calls of one page, and the most pages of one answer; where there are more it says that it is cut.
+const CALLS_OF_A_PAGE: usize = 1_000;
+const PAGES_OF_CALLS: usize = 5;
 /// The most channels that a snapshot follows one gap for; of the rest a client asks for the view itself.
 const SNAPSHOTS: usize = 16;
 
@@ -146,15 +150,34 @@ async fn metrics(edge: &Shared, identity: &Identity, argument: Value) -> Result<
     Ok(said)
 }
 
+/// All calls that are going on, page by page. Later pages may tell of later moments, so what follows the list follows
+/// the first of them: what a page knew already is told once more.
 async fn calls(edge: &Shared, identity: &Identity) -> Result<Value, Answer> {
-    let wanted = Wanted { limit: Some(MOST_CALLS), ..Wanted::default() };
-    let viewed = views::fetch(edge, identity, "active-calls", None, &wanted).await?;
-    said(edge, identity, viewed)
+    let mut wanted = Wanted { limit: Some(CALLS_OF_A_PAGE), ..Wanted::default() };
+    let (mut all, mut position): (Vec<Value>, Option<Position>) = (Vec::new(), None);
+    for _ in 0..PAGES_OF_CALLS {
+        let viewed = views::fetch(edge, identity, CALLS_VIEW, None, &wanted).await?;
+        let page: Vec<Value> = serde_json::from_str(viewed.value.get()).map_err(|_| UNAVAILABLE)?;
+        all.extend(page);
+        let at = viewed.cursor.position;
+        position = Some(position.map_or(at, |first| first.min(&at)));
+        wanted.after = viewed.after;
+        if wanted.after.is_none() {
+            break;
+        }
+    }
+    let cursor = Cursor { position: position.unwrap_or_default(), ..Cursor::default() };
+    let cursor = edge.hub.keys.encode(&identity.tenant, &cursor);
+    let mut said = json!({ "ok": true, "value": all, "cursor": cursor });
+    if let Some(after) = wanted.after {
+        said["after"] = after.into();
+    }
+    Ok(said)
 }
 
 fn said(edge: &Shared, identity: &Identity, viewed: Viewed) -> Result<Value, Answer> {
     let Viewed { value, cursor, after, total } = viewed;
-    let value: Value = serde_json::from_str(value.get()).map_err(|_| Answer::from(BAD_QUESTION))?;
+    let value: Value = serde_json::from_str(value.get()).map_err(|_| UNAVAILABLE)?;
     let cursor = edge.hub.keys.encode(&identity.tenant, &cursor);
     let mut said = json!({ "ok": true, "value": value, "cursor": cursor });
     if let Some(after) = after {
@@ -167,16 +190,36 @@ fn said(edge: &Shared, identity: &Identity, viewed: Viewed) -> Result<Value, Ans
 }
 
 /// The same for what follows a gap.
-pub(crate) fn snapshot_after_gap(to: &To, answer: &Answer) -> Option<(&'static str, Value)> {
+pub(crate) fn snapshot_after_gap(to: &To, answer: &Answer) -> Option<Listed> {
     let is_snapshot = matches!(to, To::Event(SNAPSHOT | THROUGHLINE_SNAPSHOT));
     let channel = Channel::parse(answer.text("channel")?).ok()?;
     if is_snapshot { snapshot_of(&channel, answer) } else { None }
 }
 
-/// What a channel's followers are given before what follows: the event and the list in it.
-pub(crate) fn snapshot_of(channel: &Channel, answer: &Answer) -> Option<(&'static str, Value)> {
-    let value = answer.field("value").filter(|_| answer.is_ok())?;
-    (channel.as_str() == CALLS_CHANNEL).then(|| (ACTIVE_CALLS, value.clone()))
+/// What a channel's followers are given before what follows.
+pub(crate) fn snapshot_of(channel: &Channel, answer: &Answer) -> Option<Listed> {
+    let list = answer.field("value").filter(|_| answer.is_ok())?;
+    let is_cut = answer.field("after").is_some();
+    let listed = || Listed { event: ACTIVE_CALLS, list: list.clone(), is_cut };
+    (channel.as_str() == CALLS_CHANNEL).then(listed)
+}
+
+/// A list that comes as an event.
+pub(crate) struct Listed {
+    pub(crate) event: &'static str,
+    pub(crate) list: Value,
+    /// Whether there is more than one answer holds.
+    pub(crate) is_cut: bool,
+}
+
+impl Listed {
+    /// Adds to what is told of it whether it is cut.
+    pub(crate) fn marked(&self, mut told: Value) -> Value {
+        if self.is_cut {
+            told["truncated"] = true.into();
+        }
+        told
+    }
 }
 
 /// After a gap: asks for what the catalogue names as the snapshots of the channels.
@@ -230,8 +273,12 @@ async fn snapshot(
     let Some(Snapshot { view, key }) = edge.catalogue.snapshot_of(channel) else {
         return Err(BAD_QUESTION.into());
     };
-    let viewed = views::fetch(edge, identity, view, key, &Wanted::default()).await?;
-    let mut said = said(edge, identity, viewed)?;
+    let mut said = if view == CALLS_VIEW {
+        calls(edge, identity).await?
+    } else {
+        let viewed = views::fetch(edge, identity, view, key, &Wanted::default()).await?;
+        said(edge, identity, viewed)?
+    };
     said["channel"] = channel.as_str().into();
     said["view"] = view.into();
     if let Some(key) = key {

@@ -12,7 +12,7 @@ use runtime::kv::{Bucket, KvError};
 use runtime::nats::Nats;
 use serde::{Deserialize, Serialize};
 
-use crate::session::{Fill, Subscription};
+use crate::session::{Extent, Fill, Subscription};
 
 /// How long a session is kept for a client that is away; a live one is stored again well before.
 pub(crate) const KEPT: Duration = Duration::from_secs(3 * 24 * 3_600);
@@ -57,6 +57,8 @@ struct StoredFill {
     channel: String,
     after: String,
     paused: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    all: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +166,7 @@ impl Records {
                     channel: fill.channel.to_string(),
                     after: at(&fill.after, fill.part),
                     paused: at(&fill.paused, fill.paused_part),
+                    all: fill.extent == Extent::All,
                 })
                 .collect(),
             received: record.received.map(|cursor| self.keys.encode(tenant, &cursor)),
@@ -188,6 +191,7 @@ impl Records {
                 part: after.part,
                 paused: paused.position,
                 paused_part: paused.part,
+                extent: if fill.all { Extent::All } else { Extent::Missed },
             })
         };
         Some(Record {

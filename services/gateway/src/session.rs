@@ -22,7 +22,7 @@ pub(crate) mod test_support;
 mod tests;
 
 pub(crate) use collect::Progress;
-pub(crate) use fill::Fill;
+pub(crate) use fill::{Extent, Fill};
 pub(crate) use page::{Page, PageWish};
 pub(crate) use subscription::Subscription;
 

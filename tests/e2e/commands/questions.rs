@@ -11,13 +11,13 @@ use crate::clients::token::{service, token};
 use crate::harness::cast::{agent, journey};
 use crate::harness::{TENANT, TestPlatform, eventually};
 
-async fn call(platform: &TestPlatform, sid: &str, status: &str) {
+pub(super) async fn call(platform: &TestPlatform, sid: &str, status: &str) {
     let event = json!({ "type": "call.update", "data": { "callSid": sid, "status": status } });
     let request = Request::post("/v1/events").bearer(&service(TENANT)).json(&event);
     assert_eq!(request.send(platform.ingest()).await.unwrap().status, 200);
 }
 
-fn sids(list: &Json) -> Vec<&str> {
+pub(super) fn sids(list: &Json) -> Vec<&str> {
     let calls = list.as_array().unwrap_or_else(|| panic!("{list}"));
     calls.iter().filter_map(|call| call["callSid"].as_str()).collect()
 }

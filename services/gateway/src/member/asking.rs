@@ -7,9 +7,10 @@ use domain::{Channel, owned_id};
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
-use super::{Lost, Member};
+use super::{Lost, Member, Outcome};
 use crate::commands::desk::{Answered, Asked, Desk, Done, Job, TOO_MANY_COMMANDS, Then, To, Work};
 use crate::commands::{self, Answer, UNKNOWN_COMMAND};
+use crate::session::Extent;
 
 /// How long the channel of what has ended is still followed: its last events are stored before the end
 /// and may be on their way.
@@ -127,17 +128,38 @@ impl Member {
         match &answered.asked.then {
             Then::Stay(channel) if !is_ok => drop(self.leave(channel.as_str()).await?),
             Then::Leave(channel) if is_ok => self.leave_soon(channel.clone()),
-            Then::Follow(channel) if !self.line.session().has(channel) => {
-                let cursor = answered.answer.text("cursor").map(str::to_owned);
-                // Behind the snapshot, or from now on where there is none.
-                let joined = self.join(channel.as_str(), cursor.as_deref()).await?;
-                if let Err(refused) = joined {
+            Then::Follow(channel) => {
+                let cursor = answered.answer.text("cursor");
+                if let Err(refused) = self.follow(&channel.clone(), cursor).await? {
                     answered.answer = refused.into();
                 }
             }
-            Then::Nothing | Then::Stay(_) | Then::Leave(_) | Then::Follow(_) => {}
+            Then::Nothing | Then::Stay(_) | Then::Leave(_) => {}
         }
         Ok(answered)
+    }
+
+    /// Goes on behind a snapshot, or from now on where there is none. What the client was given while the snapshot was
+    /// on its way may not be in it: it is given once more, or the snapshot would take it back for ever.
+    async fn follow(&mut self, channel: &Channel, cursor: Option<&str>) -> Outcome<()> {
+        let is_in = self.line.session().has(channel);
+        if is_in && cursor.is_none_or(|cursor| self.knows(channel, cursor)) {
+            return Ok(Ok(()));
+        }
+        let joined = self.join_with(channel.as_str(), cursor, Extent::All).await?;
+        Ok(joined.map(drop))
+    }
+
+    /// Whether a snapshot has everything of the channel that the client has been given.
+    fn knows(&self, channel: &Channel, cursor: &str) -> bool {
+        let session = self.line.session();
+        let snapshot = self.edge.catalogue.snapshot_of(channel);
+        let view = snapshot.and_then(|snapshot| domain::views::find(snapshot.view));
+        let cursor = self.edge.hub.keys.decode(&self.identity.tenant, cursor).ok();
+        view.zip(cursor).is_some_and(|(view, cursor)| {
+            let given = session.position().sequence(view.stream);
+            !session.is_filling() && cursor.position.covers(view.stream, given)
+        })
     }
 
     fn leave_soon(&mut self, channel: Channel) {

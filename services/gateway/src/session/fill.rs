@@ -12,6 +12,15 @@ use domain::position::Position;
 use super::{PartOf, Session, Subscription};
 use crate::tail::Tail;
 
+/// What a back-fill gives of its channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Extent {
+    /// What no other channel of the session has given already.
+    Missed,
+    /// That too: the client has been given a snapshot since, which may not know of it.
+    All,
+}
+
 /// One back-fill, as the session record keeps it.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Fill {
@@ -26,6 +35,7 @@ pub(crate) struct Fill {
     pub paused: Position,
     /// What was given of their next event.
     pub paused_part: Option<Part>,
+    pub extent: Extent,
 }
 
 impl Fill {
@@ -42,6 +52,7 @@ pub(super) struct Current {
     pub(super) channel: Channel,
     pub(super) paused: Position,
     paused_part: Option<PartOf>,
+    extent: Extent,
 }
 
 /// Joins that wait for their turn; more are refused by the limit on channels.
@@ -68,6 +79,9 @@ impl Fills {
     pub(super) fn wants<'a>(&self, mut of: impl Iterator<Item = &'a Subscription>) -> bool {
         match &self.current {
             None => of.next().is_some(),
+            Some(fill) if fill.extent == Extent::All => {
+                of.any(|subscription| subscription.channel == fill.channel)
+            }
             Some(fill) => {
                 let mut is_filled = false;
                 of.all(|subscription| {
@@ -115,6 +129,7 @@ impl Session {
         &mut self,
         channel: &Channel,
         after: &Cursor,
+        extent: Extent,
         tail: &mut Tail,
     ) -> Option<Fill> {
         if self.has(channel) {
@@ -134,6 +149,7 @@ impl Session {
             part: after.part,
             paused,
             paused_part: self.paused_part(),
+            extent,
         };
         self.fills.waiting.push_back(fill.clone());
         Some(fill)
@@ -176,6 +192,7 @@ impl Session {
             channel: fill.channel.clone(),
             paused: fill.paused,
             paused_part: PartOf::next(fill.paused_part, &fill.paused),
+            extent: fill.extent,
         }));
         self.position = position;
         self.part = part;

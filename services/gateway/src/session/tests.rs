@@ -10,7 +10,7 @@ use domain::{Channel, StreamId};
 use proptest::prelude::*;
 
 use super::test_support::{catalogue, event, tenant};
-use super::{Delivery, Fill, Page, PageWish, Progress, Session, Sink, Start};
+use super::{Delivery, Extent, Fill, Page, PageWish, Progress, Session, Sink, Start};
 use crate::entry::Entry;
 use crate::tail::Tail;
 
@@ -293,7 +293,7 @@ proptest! {
         run(&world, 0, &mut session, &mut client, usize::MAX, 3);
         for channel in &channels[1..] {
             let tail = &mut world.nodes[0].tail;
-            client.fills.extend(session.join_after(channel, &Cursor::default(), tail));
+            client.fills.extend(session.join_after(channel, &Cursor::default(), Extent::Missed, tail));
             client.channels.push((channel.clone(), Position::default()));
         }
         let mut current = Some((0, session));
@@ -336,7 +336,7 @@ proptest! {
             let mut session = Session::new(tenant(), &Start::After(cursor), 0, node);
             for channel in &channels {
                 // All at once, so that the cursor still is where the session stands.
-                session.join_after(channel, &cursor, node);
+                session.join_after(channel, &cursor, Extent::Missed, node);
             }
             run(&world, 0, &mut session, &mut client, cut, 3);
             prop_assert!(client.held.len() - before <= cut);
@@ -381,4 +381,29 @@ fn a_rewound_stream_is_told() {
     session.restart(&tail);
     assert!(matches!(session.collect(&tail, &mut socket), Progress::Idle));
     assert_eq!(session.position().get(StreamId::Calls).epoch, 9);
+}
+
+#[test]
+fn behind_a_snapshot_everything_is_given_again_whichever_channel_gave_it() {
+    let events: Vec<_> = (0..3).map(|_| (1, vec![2, 3])).collect();
+    let mut world = World::new(&events, &[vec![1], vec![1]], &[1 << 20, 1 << 20]);
+    let channels: Vec<_> = CHANNELS[2..].iter().map(|name| Channel::parse(name).unwrap()).collect();
+    let memberships = channels.iter().map(|channel| (channel.clone(), Position::default()));
+    let mut client =
+        Client { held: Vec::new(), channels: memberships.collect(), fills: Vec::new() };
+    world.advance(0, usize::MAX / 2);
+    let mut session = client.connect(&mut world.nodes[0].tail);
+    run(&world, 0, &mut session, &mut client, usize::MAX, 9);
+    client.held.clear();
+    let mut snapshot = Position::default();
+    snapshot.set(StreamId::Messages, StreamPosition { sequence: 1, ..StreamPosition::default() });
+    let cursor = Cursor { position: snapshot, ..Cursor::default() };
+    for (extent, again) in [(Extent::Missed, &[][..]), (Extent::All, &[2, 3][..])] {
+        let tail = &mut world.nodes[0].tail;
+        session.leave(&channels[0], tail);
+        client.fills.extend(session.join_after(&channels[0], &cursor, extent, tail));
+        run(&world, 0, &mut session, &mut client, usize::MAX, 9);
+        let given: Vec<_> = client.held.drain(..).map(|frame| frame.sequence).collect();
+        assert_eq!(given, again, "{extent:?}");
+    }
 }

@@ -109,8 +109,8 @@ impl Connection {
                 Then::Follow(channel) => self.followed(&channel, answer),
                 Then::Nothing | Then::Stay(_) | Then::Leave(_) => answer,
             };
-            if let Some((name, calls)) = queries::snapshot_after_gap(&to, &answer) {
-                self.send(name, &json!({ "calls": calls }));
+            if let Some(listed) = queries::snapshot_after_gap(&to, &answer) {
+                self.send(listed.event, &listed.marked(json!({ "calls": listed.list })));
             }
             self.answer_to(&to, answer);
         }
@@ -119,9 +119,9 @@ impl Connection {
 
     /// What is going on now, before what follows of it.
     fn followed(&mut self, channel: &Channel, answer: Answer) -> Answer {
-        let Some((name, value)) = queries::snapshot_of(channel, &answer) else { return answer };
-        self.send(name, &json!({ "calls": value }));
-        let payload = json!({ "room": channel.as_str(), "recovered": true });
+        let Some(listed) = queries::snapshot_of(channel, &answer) else { return answer };
+        self.send(listed.event, &listed.marked(json!({ "calls": listed.list })));
+        let payload = listed.marked(json!({ "room": channel.as_str(), "recovered": true }));
         self.send("room_joined", &payload);
         Answer::done(payload)
     }

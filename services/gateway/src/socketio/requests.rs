@@ -100,8 +100,8 @@ impl Platform {
                 Then::Follow(channel) => self.followed(&channel, answer, outbox),
                 Then::Nothing | Then::Stay(_) | Then::Leave(_) => answer,
             };
-            if let Some((name, calls)) = queries::snapshot_after_gap(&to, &answer) {
-                self.emit(name, &calls, outbox);
+            if let Some(listed) = queries::snapshot_after_gap(&to, &answer) {
+                self.emit(listed.event, &listed.list, outbox);
             }
             self.answer_to(&to, failure.as_deref(), answer, outbox);
         }
@@ -110,11 +110,12 @@ impl Platform {
 
     /// What is going on now, before what follows of it.
     fn followed(&mut self, channel: &Channel, answer: Answer, outbox: &mut Outbox) -> Answer {
-        let Some((name, value)) = queries::snapshot_of(channel, &answer) else {
+        let Some(listed) = queries::snapshot_of(channel, &answer) else {
             return answer;
         };
-        self.emit(name, &value, outbox);
-        Answer::done(json!({ "ok": true, "room": channel.as_str(), "recovered": true }))
+        self.emit(listed.event, &listed.list, outbox);
+        let told = json!({ "ok": true, "room": channel.as_str(), "recovered": true });
+        Answer::done(listed.marked(told))
     }
 
     async fn admit(&mut self, event: Event, outbox: &mut Outbox) -> Reply {
