@@ -27,6 +27,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// As the service has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const APPENDS: usize = 512;
 const QUESTIONS: usize = 1_000;
 const ASKERS: usize = 4;

@@ -20,8 +20,8 @@ pub(super) const VIEW: View = View {
     found_by: None,
 };
 
-/// What a grid of live calls draws, besides status and times.
-const DESCRIPTION: [&str; 11] = [
+/// What a grid of live calls draws, besides status and times; in the order of fields.
+static DESCRIPTION: [&str; 11] = [
     "agentId",
     "agentNumber",
     "callerName",
@@ -66,9 +66,7 @@ fn update(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
             return Change::Put(mark.to_bytes());
         }
         head.set_text("callSid", &sid);
-        for name in DESCRIPTION {
-            head.take_greatest(name, data.get(name));
-        }
+        head.take_greatest_of(&DESCRIPTION, data);
         head.take_greatest("answeredBy", data.get("answeredBy"));
         if let (Some(rank), Some(status)) = (rank, &status) {
             head.take_earliest("startedAt", event.time);

@@ -16,8 +16,8 @@ pub(super) const VIEW: View = View {
     found_by: None,
 };
 
-/// What never changes in a call's life, and is told with some of its callbacks.
-const DESCRIPTION: [&str; 21] = [
+/// What never changes in a call's life, and is told with some of its callbacks; in the order of fields.
+static DESCRIPTION: [&str; 21] = [
     "accountSid",
     "agentId",
     "agentName",
@@ -103,9 +103,7 @@ fn change_head(sid: &str, rows: &mut dyn Rows, change: &mut dyn FnMut(&mut Doc<'
 }
 
 fn describe(head: &mut Doc<'_>, data: &Doc<'_>) {
-    for name in DESCRIPTION {
-        head.take_greatest(name, data.get(name));
-    }
+    head.take_greatest_of(&DESCRIPTION, data);
     head.take_highest("duration", data.integer("duration"));
 }
 

@@ -106,6 +106,17 @@ impl<'a> Doc<'a> {
         }
     }
 
+    /// [`Self::take_greatest`] of all these fields of another; `names` are in their order, as fields are.
+    pub(crate) fn take_greatest_of(&mut self, names: &'static [&'static str], from: &Doc<'_>) {
+        let mut names = names.iter().copied().peekable();
+        for (field, json) in from.iter() {
+            while names.next_if(|name| *name < field).is_some() {}
+            if let Some(name) = names.next_if(|name| *name == field) {
+                self.take_greatest(name, Some(json));
+            }
+        }
+    }
+
     /// The earliest of times in the one form that the log writes.
     pub(crate) fn take_earliest(&mut self, name: &'a str, time: &str) {
         let is_earlier = |present: Cow<'_, str>| time < &*present;
@@ -332,6 +343,19 @@ mod tests {
         };
         assert_eq!(take([0, 1, 2]), r#"{"f":"c","n":2,"t":"2026-01"}"#);
         assert_eq!(take([0, 1, 2]), take([2, 1, 0]));
+    }
+
+    #[test]
+    fn fields_are_taken_together_as_each_would_be() {
+        const NAMES: [&str; 4] = ["a", "c", "e", "f"];
+        let from = Doc::parse(br#"{"b":1,"c":"2","d":3,"e":"1","f":"9","g":0}"#).unwrap();
+        let (mut together, mut each) = (Doc::parse(br#"{"e":"5","x":1}"#).unwrap(), Doc::default());
+        each.set("e", "\"5\"");
+        each.set("x", "1");
+        together.take_greatest_of(&NAMES, &from);
+        NAMES.into_iter().for_each(|name| each.take_greatest(name, from.get(name)));
+        assert_eq!(together, each);
+        assert_eq!(together.to_json(), r#"{"c":"2","e":"5","f":"9","x":1}"#);
     }
 
     #[test]
