@@ -7,7 +7,7 @@ use crate::StreamId;
 
 pub(super) const VIEW: View = View {
     name: "conversations",
-    version: 1,
+    version: 2,
     stream: StreamId::Conversations,
     listing: Listing::All,
     counts_rows: false,
@@ -15,6 +15,9 @@ pub(super) const VIEW: View = View {
     show,
     found_by: None,
 };
+
+/// Where an AI service's answer holds its text: in the first of these that is a string.
+const ANSWER: [&str; 6] = ["response", "message", "text", "reply", "answer", "content"];
 
 /// Names of a turn's row begin with it and go on with its place in the log.
 const TURN: &str = "t:";
@@ -28,7 +31,6 @@ fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
             "assistant",
             &[
                 "messageId",
-                "response",
                 "crisis_detected",
                 "severity",
                 "detected_signals",
@@ -69,8 +71,12 @@ fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
         turn.set_text("at", event.time);
         for name in fields {
             // All kinds of turns hold their words under one name.
-            let kept = if matches!(*name, "message" | "response") { "text" } else { name };
+            let kept = if *name == "message" { "text" } else { name };
             turn.take(kept, data.get(name));
+        }
+        if event.kind == "ai.response" {
+            let texts = ANSWER.iter().filter_map(|name| data.get(name));
+            turn.take("text", texts.into_iter().find(|json| json.starts_with('"')));
         }
     });
 }

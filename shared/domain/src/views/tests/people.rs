@@ -58,6 +58,29 @@ fn a_conversation_has_its_transcript_in_the_order_of_the_log() {
 }
 
 #[test]
+fn an_answer_is_in_the_transcript_wherever_its_service_puts_the_text() {
+    let view = find("conversations").unwrap();
+    let answers = [
+        json!({ "message": { "role": "x" }, "reply": "Good." }),
+        json!({ "message": "Good.", "content": "no" }),
+        json!({ "text": "Good." }),
+        json!({ "answer": "Good." }),
+        json!({ "content": "Good." }),
+        json!({ "response": "Good.", "message": "no" }),
+    ];
+    for mut data in answers {
+        data["conversationId"] = json!("c");
+        let shown = Table::fold(view, &[given("ai.response", 1, data.clone())]).show(view, "c");
+        let turn = &shown["transcript"][0];
+        assert_eq!(
+            (&turn["role"], &turn["text"]),
+            (&json!("assistant"), &json!("Good.")),
+            "{data}"
+        );
+    }
+}
+
+#[test]
 fn sessions_that_run_are_listed() {
     let view = find("sessions").unwrap();
     let session = |kind, second, id: &str| {
