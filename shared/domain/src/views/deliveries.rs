@@ -1,5 +1,8 @@
 //! Proof of delivery: of each alert who was sent it on which device, when it is known to have been received, who
 //! acknowledged it and who handled it. Receipts come late, repeated and in any order.
+//!
+//! An alert has many events, and each is receipted by every device: of a device are kept the first times, and how far
+//! it is known to have come, not each event.
 
 use super::doc::{Doc, json_list};
 use super::{Detail, Entry, Event, Listing, Rows, View, change_row};
@@ -7,7 +10,7 @@ use crate::StreamId;
 
 pub(super) const VIEW: View = View {
     name: "deliveries",
-    version: 1,
+    version: 2,
     stream: StreamId::Crisis,
     listing: Listing::All,
     counts_rows: false,
@@ -70,20 +73,21 @@ fn receipts(data: &Doc<'_>, rows: &mut dyn Rows) {
     for receipt in &receipts {
         let part = |name| receipt.text(name).unwrap_or_default();
         let Some(alert) = receipt.text("alertId") else { continue };
-        let at = match &*part("state") {
-            "sent" => "sentAt",
-            "received" => "receivedAt",
-            "seen" => "seenAt",
+        // When the first was, and the place of the furthest in the log.
+        let (at, upto) = match &*part("state") {
+            "sent" => ("sentAt", "sentUpTo"),
+            "received" => ("receivedAt", "receivedUpTo"),
+            "seen" => ("seenAt", "seenUpTo"),
             _ => continue,
         };
         change_row(rows, &alert, "", &mut |head| head.set_text("alertId", &alert));
-        let name =
-            format!("{}{}/{}/{}", row::DEVICE, part("userId"), part("device"), part("event"));
+        let name = format!("{}{}/{}", row::DEVICE, part("userId"), part("device"));
         change_row(rows, &alert, &name, &mut |kept| {
-            for name in ["userId", "device", "event", "type"] {
+            for name in ["userId", "device"] {
                 kept.take_greatest(name, receipt.get(name));
             }
             kept.take_earliest(at, &part("at"));
+            kept.take_highest(upto, receipt.integer("sequence"));
         });
     }
 }

@@ -143,8 +143,12 @@ fn an_alert_is_open_until_it_is_resolved_and_has_a_history() {
 }
 
 fn receipt(user: &str, device: &str, state: &str, at: &str) -> Value {
-    json!({ "event": "e1", "type": "crisis.alert", "alertId": "c-1", "userId": user, "device": device, "state": state,
-        "at": format!("2026-01-02T03:00:{at}.000Z") })
+    receipt_of(7, user, device, state, at)
+}
+
+fn receipt_of(sequence: u64, user: &str, device: &str, state: &str, at: &str) -> Value {
+    json!({ "event": format!("e{sequence}"), "sequence": sequence, "type": "crisis.alert", "alertId": "c-1",
+        "userId": user, "device": device, "state": state, "at": format!("2026-01-02T03:00:{at}.000Z") })
 }
 
 fn proofs() -> Vec<Given> {
@@ -181,6 +185,29 @@ fn who_was_sent_an_alert_and_who_handled_it_can_be_proved() {
     );
     assert_eq!(shown["deliveries"][1]["receivedAt"], Value::Null);
     includes(&shown["pages"][0], json!({ "pageId": "p", "state": "failed", "attempts": 3 }));
+}
+
+#[test]
+fn what_a_device_is_known_of_does_not_grow_with_the_alerts_events() {
+    let view = find("deliveries").unwrap();
+    let told = |sequence: u64| {
+        let at = format!("{sequence:02}");
+        let receipts = json!([
+            receipt_of(sequence, "1", "phone", "sent", &at),
+            receipt_of(sequence, "1", "phone", "received", &at),
+        ]);
+        given("crisis.receipts", 1, json!({ "gateway": "g", "receipts": receipts }))
+    };
+    let events: Vec<_> = (10..50).map(told).collect();
+    let table = Table::fold(view, &events);
+    assert_eq!(table.0.len(), 2, "the alert, and the device: {table:?}");
+    let shown = table.show(view, "c-1");
+    let first = "2026-01-02T03:00:10.000Z";
+    includes(
+        &shown["deliveries"][0],
+        json!({ "userId": "1", "device": "phone", "sentAt": first, "receivedAt": first,
+            "sentUpTo": 49, "receivedUpTo": 49 }),
+    );
 }
 
 proptest! {
