@@ -55,6 +55,8 @@ pub enum Change {
 pub trait Rows {
     /// `change` is given what the row is and says what it is to be. The head is the row with an empty name.
     fn update(&mut self, entry: &str, row: &str, change: &mut dyn FnMut(Option<&[u8]>) -> Change);
+    /// Removes an entry's head and all its rows.
+    fn clear(&mut self, entry: &str);
 }
 
 /// Which entries a list of the view shows.

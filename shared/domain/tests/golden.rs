@@ -106,6 +106,10 @@ impl Rows for Table {
             Change::Remove => drop(self.0.remove(&key)),
         }
     }
+
+    fn clear(&mut self, entry: &str) {
+        self.0.retain(|(of, _), _| of != entry);
+    }
 }
 
 #[test]

@@ -344,23 +344,32 @@ struct Writer<'a> {
 impl Rows for Writer<'_> {
     fn update(&mut self, entry: &str, row: &str, change: &mut dyn FnMut(Option<&[u8]>) -> Change) {
         let table = &mut *self.table;
-        let known = table.number(entry).and_then(|entry| table.find_slot(entry, row));
+        let number = table.number(entry);
+        let known = number.and_then(|entry| table.find_slot(entry, row));
         let present = known.and_then(|slot| table.slots.get(slot));
         let content = match change(present.map(|bytes| &**bytes)) {
             Change::Put(new) if present.is_none_or(|old| **old != new[..]) => Some(new.into()),
             Change::Remove if present.is_some() => None,
             Change::Keep | Change::Put(_) | Change::Remove => return,
         };
-        let entry = table.entry(entry, self.sequence);
-        let slot = table.slot(entry, row);
+        let entry = number.unwrap_or_else(|| table.entry(entry, self.sequence));
+        let slot = known.unwrap_or_else(|| table.slot(entry, row));
         table.put(entry, slot, row, content);
-        if table
-            .touches
-            .back()
-            .is_none_or(|last| (last.sequence, last.slot) != (self.sequence, slot))
-        {
-            table.touches.push_back(Touch { sequence: self.sequence, slot });
+        table.touch(slot, self.sequence);
+    }
+
+    fn clear(&mut self, entry: &str) {
+        let table = &mut *self.table;
+        let Some(number) = table.number(entry) else { return };
+        let Some(entry) = table.entries.get(number as usize) else { return };
+        let named = entry.rows.iter().map(|(name, slot)| (name.clone(), *slot));
+        let all: Vec<_> =
+            entry.head.iter().map(|slot| (Box::from(""), *slot)).chain(named).collect();
+        for (row, slot) in all {
+            if table.slots.get(slot).is_some() {
+                table.put(number, slot, &row, None);
+                table.touch(slot, self.sequence);
+            }
         }
-        table.since_mark += 1;
     }
 }

@@ -2,14 +2,14 @@
 //! as calls find the person they are with.
 
 use super::doc::{Doc, json_list};
-use super::{Change, Detail, Entry, Event, Listing, Rows, View, change_row};
+use super::{Detail, Entry, Event, Listing, Rows, View, change_row};
 use crate::StreamId;
 use crate::protection::looks_sealed;
 use crate::providers::callerdesk::last_ten_digits;
 
 pub(super) const VIEW: View = View {
     name: "contacts",
-    version: 1,
+    version: 2,
     stream: StreamId::Messages,
     listing: Listing::All,
     counts_rows: false,
@@ -42,7 +42,8 @@ fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
         }
         ("contact", "deleted") => {
             if let Some(id) = data.text("contactId") {
-                rows.update(&id, "", &mut |_| Change::Remove);
+                // Its messages as well, or they would be back with the next contact of that number.
+                rows.clear(&id);
             }
         }
         ("message", "received" | "sent") => message(event, &data, rows),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::views::{Change, Event, Rows, View};
 
 use super::slots::Bytes;
-use super::{Asked, MARKS, Mark, Page, Table};
+use super::{Asked, MARKS, Mark, Page, Table, Touch};
 
 /// What it takes to tell what some entries were: their rows as of a mark, and the events to fold into them.
 #[derive(Debug)]
@@ -29,6 +29,15 @@ impl Table {
                 place > MARKS / 2 || place % 2 == 1
             });
         }
+    }
+
+    pub(super) fn touch(&mut self, slot: u32, sequence: u64) {
+        self.since_mark += 1;
+        let last = self.touches.back();
+        if last.is_some_and(|last| (last.sequence, last.slot) == (sequence, slot)) {
+            return;
+        }
+        self.touches.push_back(Touch { sequence, slot });
     }
 
     /// The earliest moment that can be told.
@@ -129,6 +138,12 @@ impl Rows for Scratch {
             Change::Remove => {
                 rows.remove(row);
             }
+        }
+    }
+
+    fn clear(&mut self, entry: &str) {
+        if let Some(rows) = self.0.get_mut(entry) {
+            rows.clear();
         }
     }
 }

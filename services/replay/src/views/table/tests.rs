@@ -11,8 +11,15 @@ const FULL: Asked<'_> = Asked { detail: Detail::Full, limit: 100, since: None };
 /// What happened: which call or contact, and what.
 type Told = (u8, u8);
 
+/// From here on what happened to a contact is a message.
+const MESSAGES: u8 = 160;
+
 fn data((who, what): Told, is_contact: bool) -> (&'static str, String) {
     let sid = format!("CA{}", who % 6);
+    if is_contact && who >= MESSAGES {
+        let message = json!({ "id": format!("m{}", what % 3), "contactId": sid, "text": what });
+        return ("message.received", json!({ "message": message }).to_string());
+    }
     if is_contact {
         let data = json!({ "contactId": sid, "contact": { "id": sid, "phone": format!("987654321{}", what % 4) } });
         let kind = if what.is_multiple_of(3) { "contact.deleted" } else { "contact.created" };
@@ -125,6 +132,9 @@ proptest! {
         for (place, told) in log.iter().enumerate() {
             fold(&mut table, place as u64 + 1, *told);
             let key = format!("CA{}", told.0 % 6);
+            if told.0 >= MESSAGES {
+                continue;
+            }
             if told.1.is_multiple_of(3) {
                 numbers.remove(&key);
             } else {

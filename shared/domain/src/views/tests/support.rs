@@ -43,6 +43,10 @@ impl Rows for Table {
             }
         }
     }
+
+    fn clear(&mut self, entry: &str) {
+        self.0.retain(|(of, _), _| of != entry);
+    }
 }
 
 impl Table {

@@ -57,9 +57,18 @@ fn a_contact_has_its_details_and_its_messages() {
     );
 
     let deleted = given("contact.deleted", 6, json!({ "contactId": "14155551212" }));
-    let table = Table::fold(view, &[events, vec![deleted]].concat());
+    let events = [events, vec![deleted]].concat();
+    let table = Table::fold(view, &events);
     assert!(table.listed(view).is_empty());
     assert_eq!(table.show(view, "14155551212"), Value::Null);
+    assert_eq!(table, Table::default(), "nothing of it is left");
+    let again = given(
+        "contact.created",
+        7,
+        json!({ "contact": { "id": "14155551212", "name": "Somebody else" } }),
+    );
+    let shown = Table::fold(view, &[events, vec![again]].concat()).show(view, "14155551212");
+    assert_eq!(shown["messages"], json!([]), "another's messages are not theirs");
 }
 
 #[test]
