@@ -20,6 +20,8 @@ use slots::{Bytes, Slots};
 const SPACING: usize = 10_000;
 /// The most marks; beyond it the older half is thinned, and asking there reads more of the log.
 const MARKS: usize = 256;
+/// The most changes whose places are kept, 16 bytes each: how far back one can ask where retention never comes.
+const TOUCHES: usize = 1 << 24;
 
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -39,6 +41,7 @@ pub(crate) struct Table {
     turns: VecDeque<Turn>,
     since_mark: usize,
     spacing: usize,
+    most_touches: usize,
 }
 
 #[derive(Debug)]
@@ -99,6 +102,7 @@ impl Table {
             turns: VecDeque::new(),
             since_mark: 0,
             spacing: SPACING,
+            most_touches: TOUCHES,
         }
     }
 
@@ -125,6 +129,7 @@ impl Table {
         if self.since_mark >= self.spacing {
             self.mark();
         }
+        self.bound_past();
     }
 
     /// Notes that nothing up to `sequence` is missing, though nothing of it was for this table.

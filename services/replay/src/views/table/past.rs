@@ -40,6 +40,14 @@ impl Table {
         self.touches.push_back(Touch { sequence, slot });
     }
 
+    /// Retention never comes to a stream that keeps everything: its past is bounded by letting the earlier half go.
+    pub(super) fn bound_past(&mut self) {
+        if self.touches.len() > self.most_touches {
+            let half = self.touches.get(self.touches.len() / 2).map_or(0, |touch| touch.sequence);
+            self.truncate(half);
+        }
+    }
+
     /// The earliest moment that can be told.
     pub(crate) fn earliest(&self) -> u64 {
         self.marks.front().map_or(self.upto, |mark| mark.sequence)

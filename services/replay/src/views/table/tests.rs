@@ -153,6 +153,25 @@ proptest! {
 }
 
 #[test]
+fn the_past_of_what_is_kept_for_ever_is_bounded_and_the_rest_of_it_true() {
+    let mut table = Table::new(find("calls").unwrap(), 0);
+    (table.spacing, table.most_touches) = (7, 100);
+    let log: Vec<Told> = (0..400u32).map(|n| ((n % 6) as u8, 5)).collect();
+    let mut seen = vec![now(&table)];
+    for (place, told) in log.iter().enumerate() {
+        fold(&mut table, place as u64 + 1, *told);
+        seen.push(now(&table));
+        assert!(table.touches.len() <= 100 && table.turns.len() <= 200);
+    }
+    assert!(table.earliest() > 250, "{}", table.earliest());
+    assert_eq!(then(&table, table.earliest() - 1, &log), None);
+    for at in table.earliest()..=400 {
+        let told = then(&table, at, &log).unwrap();
+        assert_eq!(without_nothing(told), without_nothing(seen[at as usize].clone()), "{at}");
+    }
+}
+
+#[test]
 fn marks_are_thinned_and_the_earliest_stays() {
     let mut table = Table::new(find("calls").unwrap(), 0);
     table.spacing = 1;
