@@ -7,11 +7,12 @@ use std::time::Duration;
 use domain::StreamId;
 use runtime::log_reader::{LogReader, StreamState};
 use runtime::nats::Nats;
+use runtime::object_store::ObjectError;
 use runtime::tasks::BoxError;
 use runtime::telemetry::chain;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Views;
 use super::folded::{Folded, views_of};
@@ -177,6 +178,12 @@ impl Keeper {
         match self.store.write(stream, place, content, found).await {
             Ok(()) => {
                 self.meters.view_snapshots.inc();
+                true
+            }
+            Err(ObjectError::TooLarge) => {
+                // To try again at once would be as much work for nothing; it is due again when it has grown.
+                error!(%stream, "views are too large for a snapshot that could be read again: none is written, and with \
+                    what retention removes they cannot be built anew");
                 true
             }
             Err(error) => {

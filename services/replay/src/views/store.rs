@@ -90,10 +90,17 @@ impl Store {
         let described = format!("{epoch} {head}");
         let sealed = tokio::task::spawn_blocking(move || crate::index::snapshot::seal(content));
         let sealed = sealed.await.map_err(|error| ObjectError::Failed(error.into()))?;
+        // It would take the place of one that can be read, and then there were none.
+        readable(sealed.len(), LARGEST)?;
         let objects = self.objects().await?;
         objects.put_described(&name(stream, place), described, &mut sealed.as_slice()).await?;
         Ok(())
     }
+}
+
+/// Whether what has this size can be read again.
+fn readable(bytes: usize, largest: usize) -> Result<(), ObjectError> {
+    if bytes <= largest { Ok(()) } else { Err(ObjectError::TooLarge) }
 }
 
 fn name(stream: StreamId, place: usize) -> String {
@@ -178,6 +185,12 @@ mod tests {
             assert!(baseline.head + 1 >= first);
             assert!(first == 1 || baseline.head < head, "not only the newest: {all:?}");
         }
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        assert!(readable(LARGEST, LARGEST).is_ok());
+        assert!(matches!(readable(LARGEST + 1, LARGEST), Err(ObjectError::TooLarge)));
     }
 
     #[test]
