@@ -26,6 +26,8 @@ use crate::meters::Meters;
 
 /// What comes together costs less than what comes one by one.
 const PACE: Duration = Duration::from_millis(5);
+/// How often a build begins anew behind what retention removes meanwhile.
+const ATTEMPTS: usize = 5;
 /// More wishes than this wait for nobody: whoever asks is told to ask later.
 const WAITING: usize = 16;
 
@@ -96,6 +98,15 @@ impl Builds {
 /// The wishes in their order; one is built at a time.
 pub(crate) struct Queue(mpsc::Receiver<Job>);
 
+/// What a build begins with.
+struct Begun {
+    built: Folded,
+    /// Views that the baseline is older than.
+    rest: Vec<&'static View>,
+    /// Whether nothing is missing before it.
+    is_whole: bool,
+}
+
 pub(crate) struct Builder {
     nats: Nats,
     views: Arc<Views>,
@@ -113,6 +124,8 @@ enum BuildError {
     Store(#[from] runtime::object_store::ObjectError),
     #[error("the stream became another copy meanwhile")]
     Rewound,
+    #[error("retention removed what was to be folded next")]
+    Overtaken,
 }
 
 impl Builder {
@@ -148,14 +161,13 @@ impl Builder {
     async fn build(&self, job: &Job) -> Result<(), BuildError> {
         // What is compared with must be there first.
         self.views.caught_up(job.stream).await;
-        let (mut built, rest) = self.begin(job).await?;
-        self.catch_up(job, &mut built).await?;
+        let rest = self.build_known(job).await?;
         if !rest.is_empty() {
             // The baseline is older than these views: they know what the log still has.
             let found = self.log.stream_info(job.stream.name()).await?;
             let mut fresh = Folded::new(job.stream, rest.into(), found.epoch);
             fresh.begin_at(found.first_sequence.saturating_sub(1), 0);
-            self.catch_up(job, &mut fresh).await?;
+            self.catch_up(job, &mut fresh, false).await?;
         }
         if job.is_asked {
             self.tell_digest(job).await;
@@ -164,8 +176,23 @@ impl Builder {
         Ok(())
     }
 
+    /// Builds what is known whole, as far as it is; names the views that are not.
+    async fn build_known(&self, job: &Job) -> Result<Vec<&'static View>, BuildError> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let Begun { mut built, rest, is_whole } = self.begin(job).await?;
+            match self.catch_up(job, &mut built, is_whole).await {
+                Err(BuildError::Overtaken) if attempts < ATTEMPTS => {
+                    info!(stream = %job.stream, "retention overtook a build: it begins anew");
+                }
+                done => return done.map(|()| rest),
+            }
+        }
+    }
+
     /// The baseline with those views that it has, and the others.
-    async fn begin(&self, job: &Job) -> Result<(Folded, Vec<&'static View>), BuildError> {
+    async fn begin(&self, job: &Job) -> Result<Begun, BuildError> {
         let found = self.log.stream_info(job.stream.name()).await?;
         let kept = self.store.list(job.stream).await?;
         let whole = found.first_sequence <= 1 && found.messages > 0;
@@ -177,15 +204,20 @@ impl Builder {
             let rest =
                 rest.into_iter().filter(|view| job.views.iter().any(|v| v.name == view.name));
             let rest = rest.collect();
-            return Ok((loaded.folded, rest));
+            return Ok(Begun { built: loaded.folded, rest, is_whole: true });
         }
         let mut empty = Folded::new(job.stream, job.views.clone().into(), found.epoch);
         empty.begin_at(found.first_sequence.saturating_sub(1), 0);
-        Ok((empty, Vec::new()))
+        Ok(Begun { built: empty, rest: Vec::new(), is_whole: whole })
     }
 
     /// Folds the log until the built views stand where the live ones do, and swaps them in.
-    async fn catch_up(&self, job: &Job, built: &mut Folded) -> Result<(), BuildError> {
+    async fn catch_up(
+        &self,
+        job: &Job,
+        built: &mut Folded,
+        is_whole: bool,
+    ) -> Result<(), BuildError> {
         if built.views().is_empty() {
             return Ok(());
         }
@@ -202,7 +234,14 @@ impl Builder {
                     built.fold(found.last_sequence, 0, None);
                 }
                 FollowEvent::Attached(_) => {}
-                FollowEvent::Messages(messages) => ahead.extend(messages),
+                FollowEvent::Messages(messages) => {
+                    let read = ahead.back().map_or(built.head(), |last| last.sequence);
+                    let next = messages.first().map_or(read, |first| first.sequence);
+                    if is_whole && next > read + 1 {
+                        self.check_present(job, read + 1).await?;
+                    }
+                    ahead.extend(messages);
+                }
             }
             let live = self.views.live(job.stream).head();
             fold_upto(built, &mut ahead, live);
@@ -217,6 +256,13 @@ impl Builder {
             // A batch is folded in milliseconds; others have work too.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// A hole in what was read is one of the log's own, or has been made by retention: then what was built lacks
+    /// something that the live views have, and must not take their place.
+    async fn check_present(&self, job: &Job, sequence: u64) -> Result<(), BuildError> {
+        let found = self.log.stream_info(job.stream.name()).await?;
+        if found.first_sequence > sequence { Err(BuildError::Overtaken) } else { Ok(()) }
     }
 
     /// Once everything is read that the live views have, both stand at the same place and are compared.
