@@ -12,6 +12,7 @@ use replay::config::{Config, IndexConfig};
 use replay::{Listeners, run};
 use runtime::event_log::Append;
 use runtime::nats::Nats;
+use runtime::provision::Demand;
 use runtime::tasks::{BoxError, owned};
 use runtime::telemetry::{Format, Settings};
 use runtime::test_support::TestNats;
@@ -62,7 +63,8 @@ async fn begin(
     let config = Config {
         nats: nats.config("replay"),
         ops_listen: Vec::new(),
-        telemetry: Settings { format: Format::Text, filter: "error".into() },
+        telemetry: Settings { format: Format::Text, filter: "error".into(), traces: None },
+        durability: Demand { strict: false },
         grace: WITHIN,
         index: IndexConfig::default(),
     };

@@ -19,6 +19,7 @@ use replay::views::{Folded, views_of};
 use replay::{Listeners, run};
 use runtime::event_log::Append;
 use runtime::nats::Nats;
+use runtime::provision::Demand;
 use runtime::tasks::{BoxError, owned};
 use runtime::telemetry::{Format, Settings};
 use runtime::test_support::TestNats;
@@ -119,7 +120,8 @@ async fn begin(
     let config = Config {
         nats: nats.config("replay"),
         ops_listen: Vec::new(),
-        telemetry: Settings { format: Format::Text, filter: "error".into() },
+        telemetry: Settings { format: Format::Text, filter: "error".into(), traces: None },
+        durability: Demand { strict: false },
         grace: WITHIN,
         index: IndexConfig::default(),
     };
