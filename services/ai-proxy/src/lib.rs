@@ -16,7 +16,7 @@ mod voice;
 
 use std::time::Duration;
 
-use runtime::config::{self as environment, AI_FILE, AI_TEMPLATES_DIR};
+use runtime::config::{self as environment, AI_FILE, AI_TEMPLATES_DIR, SAFETY_DIR};
 use runtime::metrics::Metrics as Registry;
 use runtime::nats::Nats;
 use runtime::ops::{self, Readiness};
@@ -58,6 +58,10 @@ pub async fn run(
     tasks.spawn("keys", vault.clone().follow(keys, stop.clone()));
     tasks.spawn("presence", presence::watch(nats.clone(), work, stop.clone()));
     let Config { catalogue, screen, templates, durability, .. } = config.clone();
+    let (rules, lists) = (screen.clone(), templates.clone());
+    // What a tenant offers may stand in either folder.
+    let reload = move || rules.reload().and_then(|()| lists.reload());
+    tasks.spawn("rules", environment::on_hangup(SAFETY_DIR.name, stop.clone(), reload));
     let alarm = Alarm::new(nats.clone(), catalogue.clone(), screen, templates);
     answer(&mut tasks, &config, &nats, &vault, &alarm, &registry, &readiness);
     let told = readiness.condition("catalogue");

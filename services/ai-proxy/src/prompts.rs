@@ -109,8 +109,8 @@ fn load(folder: Option<&Path>, offered: &Offered) -> Result<Prompts, Mistakes> {
     }
     // A tenant that the screen has a list for gets a prompt of its own with it.
     for tenant in offered.tenants() {
-        let prompt = layer.prompt(tenant, offered.for_tenant(tenant), &mut mistakes);
-        tenants.extend(prompt.map(|it| (tenant.to_owned(), Arc::new(it))));
+        let prompt = layer.prompt(&tenant, offered.for_tenant(&tenant), &mut mistakes);
+        tenants.extend(prompt.map(|it| (tenant, Arc::new(it))));
     }
     for (tenant, folder) in folders {
         let own = layer.clone().under(&folder, &mut mistakes);
@@ -154,7 +154,7 @@ impl Layer {
     fn prompt(
         &self,
         place: &str,
-        offered: Option<&[Value]>,
+        offered: Option<Vec<Value>>,
         mistakes: &mut Vec<String>,
     ) -> Option<Prompt> {
         let mut wrong = |file: &str, problem: &str| {
@@ -172,7 +172,7 @@ impl Layer {
         }
         let (own, history) = (own?, history?);
         let own_resources = own.is_some();
-        let resources = own.or_else(|| Some(offered?.to_vec()));
+        let resources = own.or(offered);
         let resources = resources.or_else(|| self::resources(RESOURCES).ok()).unwrap_or_default();
         let listed = resources.iter().map(line).collect::<Vec<_>>().join("\n");
         let filled = |text: &str| text.replace(HOLE, &listed).trim().to_owned();

@@ -83,6 +83,7 @@ enum Waits {
 struct Metrics {
     screened: Counter,
     found: Counter,
+    unreadable: Counter,
     seconds: Histogram,
 }
 
@@ -91,6 +92,8 @@ impl Metrics {
         Self {
             screened: registry.counter("ai_screened", "User messages screened for a crisis"),
             found: registry.counter("ai_screen_found", "Messages that tell of a person in danger"),
+            unreadable: registry
+                .counter("ai_screen_unreadable", "Messages that could not be read and screened"),
             seconds: registry
                 .seconds("ai_screen_seconds", "From a message's storing to its alert's"),
         }
@@ -150,6 +153,7 @@ impl Screen {
             Ok(_) => return Ok(()),
             Err(error) => {
                 warn!(%error, sequence = stored.sequence, "no event");
+                self.metrics.unreadable.inc();
                 return Ok(());
             }
         };
@@ -158,6 +162,7 @@ impl Screen {
         let opened = self.vault.open(&envelope.tenant, &envelope.data);
         let Ok(message) = serde_json::from_slice::<Message>(&opened) else {
             warn!(sequence = stored.sequence, "a message that cannot be read was not screened");
+            self.metrics.unreadable.inc();
             return Ok(());
         };
         self.metrics.screened.inc();

@@ -22,6 +22,9 @@ const STATE_CHANGE: &str = "safety.state_change";
 /// The source of what the screen appends, and the actor of what it asks for.
 const SOURCE: &str = "/screen";
 const ACTOR: &str = "screen";
+/// As much as the catalogue lets an alert hold of what an operator's files may name at any length.
+const MOST_SIGNALS: usize = 64;
+const LONGEST: usize = 256;
 
 #[derive(Clone)]
 pub(crate) struct Alarm {
@@ -62,7 +65,7 @@ impl Alarm {
     }
 
     pub(crate) fn find(&self, text: &str) -> Option<Finding> {
-        self.inner.settings.rules.screen(text)
+        self.inner.settings.rules().screen(text)
     }
 
     /// To the person: something to hold on to, before anybody has looked.
@@ -101,7 +104,13 @@ impl Alarm {
         finding: &Finding,
     ) -> Result<(), AppendError> {
         let command = self.command(said, finding);
-        let Ok(subject) = command.subject() else { return Ok(()) };
+        let subject = match command.subject() {
+            Ok(subject) => subject,
+            Err(error) => {
+                error!(%error, "an alert has no place in the log and could not be raised");
+                return Ok(());
+            }
+        };
         self.inner
             .nats
             .event_log()
@@ -120,12 +129,13 @@ impl Alarm {
     pub(crate) fn command(&self, said: &Said<'_>, finding: &Finding) -> Command {
         // An alert is about somebody; where nobody is named, about whoever is in the conversation.
         let user = if said.user.is_empty() { said.conversation } else { said.user };
+        let raised_by = format!("{ACTOR} {}", self.inner.settings.rules().version());
         let data = json!({
             "userId": user,
             "conversationId": said.conversation,
             "severity": finding.severity.name(),
-            "signals": finding.signals,
-            "raisedBy": format!("{ACTOR} {}", self.inner.settings.rules.version()),
+            "signals": signals(finding),
+            "raisedBy": clipped(&raised_by, LONGEST),
         });
         Command {
             id: format!("{ACTOR}-{}", said.key),
@@ -145,11 +155,19 @@ impl Alarm {
         let settings = &self.inner.settings;
         let prompt = self.inner.templates.of(tenant.as_str());
         match settings.offered().for_tenant(tenant.as_str()) {
-            Some(own) => own.to_vec(),
+            Some(own) => own,
             None if prompt.own_resources => prompt.resources.clone(),
             None => settings.builtin().to_vec(),
         }
     }
+}
+
+fn signals(finding: &Finding) -> Vec<&str> {
+    finding.signals.iter().take(MOST_SIGNALS).map(|signal| clipped(signal, LONGEST)).collect()
+}
+
+fn clipped(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
 }
 
 /// What the person's application is told; a message that is only worth a look changes nothing for its writer.
@@ -158,5 +176,23 @@ const fn state(severity: Severity) -> Option<&'static str> {
         Severity::Imminent | Severity::High => Some("crisis"),
         Severity::Moderate => Some("at_risk"),
         Severity::Low => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_an_operators_rules_are_called_their_alert_is_one_that_the_catalogue_takes() {
+        let catalogue = domain::catalogue::Catalogue::builtin().unwrap();
+        let names = (0..200).map(|number| format!("{number}{}", "ä".repeat(4096)));
+        let finding = Finding { severity: Severity::Imminent, signals: names.collect() };
+        let raised_by = "ä-1 ".repeat(500);
+        let data = json!({
+            "alertId": "c-1-1", "userId": "7", "conversationId": "c-1", "severity": "imminent",
+            "signals": signals(&finding), "raisedBy": clipped(&raised_by, LONGEST),
+        });
+        catalogue.by_type("crisis.alert").unwrap().validate(&data).unwrap();
     }
 }

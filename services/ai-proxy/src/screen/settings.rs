@@ -1,8 +1,8 @@
 //! The rules of the screen and what a person in danger is offered: the built-in ones, or an operator's folder.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::safety::{RESOURCES_FILE, RuleSet};
 use runtime::config::{Mistakes, SAFETY_DIR, toml_files};
@@ -13,33 +13,49 @@ const BUILTIN: &str = include_str!("../../../../shared/safety/resources.toml");
 /// Stands for every tenant without a list of its own.
 const EVERYBODY: &str = "*";
 
+/// A cheap-clone handle that always gives the rules and lists in force.
 #[derive(Clone)]
 pub struct Settings {
-    pub(super) rules: Arc<RuleSet>,
+    folder: Option<PathBuf>,
+    rules: Arc<RwLock<Arc<RuleSet>>>,
     builtin: Arc<[Value]>,
     offered: Offered,
 }
 
 /// What an operator's folder offers to people in danger, by tenant; nothing where it has no such file.
 #[derive(Clone, Default)]
-pub struct Offered(Arc<HashMap<String, Vec<Value>>>);
+pub struct Offered(Arc<RwLock<Lists>>);
+
+type Lists = HashMap<String, Vec<Value>>;
 
 impl Offered {
+    fn read(&self) -> RwLockReadGuard<'_, Lists> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The tenant's own list, or everybody's.
-    pub fn for_tenant(&self, tenant: &str) -> Option<&[Value]> {
-        let own = self.0.get(tenant).or_else(|| self.0.get(EVERYBODY))?;
-        (!own.is_empty()).then_some(own.as_slice())
+    pub fn for_tenant(&self, tenant: &str) -> Option<Vec<Value>> {
+        let lists = self.read();
+        let own = lists.get(tenant).or_else(|| lists.get(EVERYBODY))?;
+        (!own.is_empty()).then(|| own.clone())
     }
 
     /// The tenants that have a list of their own.
-    pub fn tenants(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str).filter(|it| *it != EVERYBODY)
+    pub fn tenants(&self) -> Vec<String> {
+        self.read().keys().filter(|it| *it != EVERYBODY).cloned().collect()
     }
+}
+
+/// What a folder says, read whole before any of it is in force.
+struct Found {
+    rules: RuleSet,
+    builtin: Vec<Value>,
+    offered: Lists,
 }
 
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Settings").field("rules", &self.rules.version()).finish_non_exhaustive()
+        f.debug_struct("Settings").field("rules", &self.rules().version()).finish_non_exhaustive()
     }
 }
 
@@ -59,6 +75,41 @@ struct Entry {
 impl Settings {
     /// The built-in rules and resources, with those of an operator's folder on top; every mistake in it is told.
     pub fn open(folder: Option<&Path>) -> Result<Self, Mistakes> {
+        let Found { rules, builtin, offered } = Found::read(folder)?;
+        Ok(Self {
+            folder: folder.map(Path::to_owned),
+            rules: Arc::new(RwLock::new(Arc::new(rules))),
+            builtin: builtin.into(),
+            offered: Offered(Arc::new(RwLock::new(offered))),
+        })
+    }
+
+    /// Reads the folder again; when anything in it is wrong, nothing changes.
+    pub fn reload(&self) -> Result<(), Mistakes> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let Found { rules, offered, .. } = Found::read(Some(folder))?;
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        *self.offered.0.write().unwrap_or_else(PoisonError::into_inner) = offered;
+        Ok(())
+    }
+
+    pub(super) fn rules(&self) -> Arc<RuleSet> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What an operator has written.
+    pub fn offered(&self) -> Offered {
+        self.offered.clone()
+    }
+
+    /// What is offered where no operator has written anything.
+    pub(super) fn builtin(&self) -> &[Value] {
+        &self.builtin
+    }
+}
+
+impl Found {
+    fn read(folder: Option<&Path>) -> Result<Self, Mistakes> {
         let told = |problem: String| format!("{}: {problem}", SAFETY_DIR.name);
         let files = folder.map(toml_files).transpose();
         let files =
@@ -72,29 +123,17 @@ impl Settings {
             files.into_iter().partition(|(name, _)| name == RESOURCES_FILE);
         let mut mistakes = Vec::new();
         let mut read = |text: &str| resources(text).map_err(|it| mistakes.push(it)).ok();
-        let offered = own.first().map_or(Some(HashMap::new()), |(_, text)| read(text));
+        let offered = own.first().map_or(Some(Lists::new()), |(_, text)| read(text));
         let builtin = read(BUILTIN).and_then(|mut all| all.remove(EVERYBODY));
         let rules = RuleSet::load(&rules)
             .map_err(|wrong| mistakes.extend(wrong.iter().map(ToString::to_string)))
             .ok();
         match (rules, offered) {
-            (Some(rules), Some(offered)) => Ok(Self {
-                rules: Arc::new(rules),
-                builtin: builtin.unwrap_or_default().into(),
-                offered: Offered(Arc::new(offered)),
-            }),
+            (Some(rules), Some(offered)) => {
+                Ok(Self { rules, builtin: builtin.unwrap_or_default(), offered })
+            }
             _ => Err(mistakes),
         }
-    }
-
-    /// What an operator has written.
-    pub fn offered(&self) -> Offered {
-        self.offered.clone()
-    }
-
-    /// What is offered where no operator has written anything.
-    pub(super) fn builtin(&self) -> &[Value] {
-        &self.builtin
     }
 }
 
@@ -111,13 +150,25 @@ fn resources(text: &str) -> Result<HashMap<String, Vec<Value>>, String> {
 mod tests {
     use super::*;
 
-    fn file(name: &str, text: &str) -> (String, String) {
-        (name.to_owned(), text.to_owned())
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    /// A rule file that finds one word.
+    fn rule(version: u32, word: &str) -> String {
+        format!(
+            "language = \"x\"\nversion = {version}\n[[rule]]\nsignal = \"code\"\n\
+             severity = \"high\"\npatterns = [\"{word}\"]"
+        )
     }
 
     #[test]
     fn everybody_is_offered_something() {
-        let settings = Settings::from_files(Vec::new()).unwrap();
+        let settings = Settings::open(None).unwrap();
         assert!(!settings.builtin().is_empty());
         assert_eq!(settings.offered().for_tenant("acme"), None);
     }
@@ -126,18 +177,38 @@ mod tests {
     fn a_tenants_own_list_wins() {
         let text = "[[resources]]\ntenant = \"*\"\nitems = [\"a\"]\n\
                     [[resources]]\ntenant = \"acme\"\nitems = [{ phone = \"1\" }]";
-        let settings = Settings::from_files(vec![file(RESOURCES_FILE, text)]).unwrap();
-        let offered = settings.offered();
+        let folder = folder(&[(RESOURCES_FILE, text)]);
+        let offered = Settings::open(Some(folder.path())).unwrap().offered();
         assert_eq!(offered.for_tenant("acme").unwrap()[0]["phone"], "1");
         assert_eq!(offered.for_tenant("other").unwrap()[0], "a");
     }
 
     #[test]
     fn mistakes_in_rules_and_resources_are_told_together() {
-        let files =
-            vec![file(RESOURCES_FILE, "[[resources]]\ntenant = 1"), file("en.toml", "rules = 1")];
-        let mistakes = Settings::from_files(files).unwrap_err();
-        assert!(mistakes.iter().any(|m| m.starts_with(RESOURCES_FILE)), "{mistakes:?}");
-        assert!(mistakes.iter().any(|m| m.starts_with("en.toml")), "{mistakes:?}");
+        let folder =
+            folder(&[(RESOURCES_FILE, "[[resources]]\ntenant = 1"), ("en.toml", "rules = 1")]);
+        let Mistakes(mistakes) = Settings::open(Some(folder.path())).unwrap_err();
+        assert!(mistakes.iter().any(|m| m.contains(RESOURCES_FILE)), "{mistakes:?}");
+        assert!(mistakes.iter().any(|m| m.contains("en.toml")), "{mistakes:?}");
+    }
+
+    #[test]
+    fn a_bad_new_file_is_refused_and_the_old_rules_and_resources_stay() {
+        let folder = folder(&[("x.toml", &rule(1, "marmalade"))]);
+        let settings = Settings::open(Some(folder.path())).unwrap();
+        let finds = |word: &str| settings.rules().screen(word).is_some();
+        assert!(finds("marmalade") && !finds("chutney"));
+
+        let resources = folder.path().join(RESOURCES_FILE);
+        std::fs::write(folder.path().join("x.toml"), rule(2, "chutney")).unwrap();
+        std::fs::write(&resources, "[[resources]]\ntenant = 1").unwrap();
+        assert!(settings.reload().is_err());
+        assert!(finds("marmalade") && !finds("chutney"));
+
+        std::fs::write(&resources, "[[resources]]\ntenant = \"*\"\nitems = [\"a\"]").unwrap();
+        let offered = settings.offered();
+        settings.reload().unwrap();
+        assert!(finds("chutney") && !finds("marmalade"));
+        assert_eq!(offered.for_tenant("acme").unwrap(), ["a"]);
     }
 }
