@@ -60,3 +60,68 @@ fn every_shell_gets_its_completions() {
         assert!(folder.succeed(&["completions", shell]).contains("quarantine"), "{shell}");
     }
 }
+
+/// A server with our users and rights that syncs its files only now and then.
+fn lazy_server(folder: &Folder) -> (Server, String) {
+    folder.succeed(&["secrets"]);
+    let declared = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../nats");
+    let nats = folder.data().join("lazy");
+    std::fs::create_dir(&nats).unwrap();
+    std::fs::copy(declared.join("users.conf"), nats.join("users.conf")).unwrap();
+    let conf = std::fs::read_to_string(declared.join("nats.conf")).unwrap();
+    let lazy = conf.replace("sync_interval: \"10ms\"", "sync_interval: \"2m\"");
+    assert_ne!(lazy, conf);
+    std::fs::write(nats.join("nats.conf"), lazy).unwrap();
+    let secrets = folder.data().join("secrets");
+    let passwords = std::fs::read_to_string(secrets.join("nats.env")).unwrap();
+    let passwords =
+        passwords.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    let binary = runtime::nats_binary::find_or_fetch(&runtime::config::Environment).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let child = std::process::Command::new(binary)
+        .arg("--config")
+        .arg(nats.join("nats.conf"))
+        .envs(passwords)
+        .env("NATS_SERVER_NAME", "lazy")
+        .env("NATS_LISTEN", &address)
+        .env("NATS_HTTP", "127.0.0.1:-1")
+        .env("NATS_STORE_DIR", nats.join("store"))
+        .env("NATS_MAX_FILE_STORE", "64GB")
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    (Server(child), format!("nats://{address}"))
+}
+
+struct Server(std::process::Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _waited = self.0.wait();
+    }
+}
+
+#[test]
+fn a_server_that_syncs_too_seldom_is_told_loudly_and_refused_before_anything_is_made() {
+    let folder = Folder::new();
+    let (_server, url) = lazy_server(&folder);
+    let streams = |arguments: &[&str], strict: &str| {
+        let mut command = folder.command(&[&["streams"], arguments].concat());
+        command.env("NATS_URL", &url).env("STRICT_DURABILITY", strict);
+        command.env("NATS_CREDS", folder.data().join("secrets/nats-admin"));
+        let output = command.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), told, String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, told, _) = streams(&["apply"], "1");
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("STRICT_DURABILITY") && told.contains("120s"), "{told}");
+    let (_, _, found) = streams(&["check", "--json"], "");
+    assert!(found.contains("\"missing\"") && !found.contains("as declared"), "{found}");
+    let (code, told, _) = streams(&["apply"], "");
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("DURABILITY: acknowledged messages can be lost"), "{told}");
+}

@@ -142,3 +142,24 @@ fn a_taken_port_is_named_with_the_variable_that_moves_it() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("GATEWAY_LISTEN") && told.contains(&address), "{told}");
 }
+
+#[test]
+fn what_is_printed_is_true_where_the_environment_says_who_may_connect_and_where() {
+    let folder = Folder::new();
+    let applications = folder.data().with_extension("toml");
+    let application = "[[application]]\nname = \"crm\"\ntenant = \"acme\"\n\
+                       key = { secret = \"0123456789abcdef0123456789abcdef\" }\n";
+    std::fs::write(&applications, application).unwrap();
+    let mut command = folder.up_command(&[]);
+    command.env("APPLICATIONS_FILE", &applications);
+    let mut up = Up::start(command);
+    up.says("Or let this program do it");
+    assert!(up.printed.contains("none is made here"), "{}", up.printed);
+    assert!(!up.printed.contains("eyJ"), "no token is taken: {}", up.printed);
+    let ingest = up.printed.lines().find_map(|line| line.strip_prefix("Ingest"));
+    let ingest = ingest.unwrap().split_whitespace().next().unwrap();
+    let port = ingest.rsplit(':').next().unwrap();
+    let sources = std::fs::read_to_string(folder.data().join("secrets/sources.toml")).unwrap();
+    let signed = format!("public_url = \"http://localhost:{port}\"");
+    assert!(sources.contains(&signed), "{signed} in {sources}");
+}

@@ -226,6 +226,7 @@ fn defaults(publication: &Publication) -> Defaults {
 
 #[cfg(test)]
 mod tests {
+    use domain::protection::WrappingKeys;
     use runtime::metrics::Metrics as Registry;
     use runtime::tasks::owned;
     use runtime::test_support::TestNats;
@@ -241,7 +242,8 @@ mod tests {
         let memory = Memory::new(client.log_reader(), 1 << 20);
         let catalogue = runtime::catalogue::load(None).unwrap();
         let counts = Metrics::new(&Registry::new());
-        let intake = Intake::new(&client, catalogue, memory.clone(), counts, 16);
+        let vault = Vault::new(&client, WrappingKeys::new(b"the platform's key", None));
+        let intake = Intake::new(&client, catalogue, vault, memory.clone(), counts, 16);
         let follow_up = || {
             let data = json!({ "userId": "7", "conversationId": "c-9" });
             let told = Publication { key: Some("k".to_owned()), ..told(data) };

@@ -40,7 +40,9 @@ pub(crate) fn read(source: &Source, verified: &Verified<'_>) -> Result<Reading, 
         (Provider::Twilio, "recording-status") => twilio::map_recording_status(body),
         (Provider::Twilio, "amd-status") => twilio::map_amd_status(body),
         (Provider::Twilio, _) => twilio::map_quality_insights(body),
-        (Provider::ElevenLabs, _) => elevenlabs::map_post_call(body, verified.audio),
+        (Provider::ElevenLabs, _) => {
+            elevenlabs::map_post_call(body, verified.audio, &source.tenant)
+        }
         (Provider::CallerDesk, _) => callerdesk::map_event(body, source.tenant.as_str()),
         (Provider::WhatsApp, _) => {
             let accounts = Some(&source.accounts);

@@ -5,8 +5,12 @@ use time::OffsetDateTime;
 
 use super::fields::{Data, json, number, required_text, text, unix_seconds};
 use super::{Mapped, Observation, Unmappable};
+use crate::owned_id::belongs_to;
+use crate::token::Tenant;
 
 const PROVIDER: &str = "elevenlabs";
+/// Turns of one call that join a conversation; the call's own transcript has all.
+const MOST_TURNS: usize = 1_000;
 
 /// Where the caller has put the sound of a `post_call_audio`, which is too large for an event.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,7 +22,7 @@ pub struct StoredAudio {
 }
 
 /// `body` without the audio itself, which the caller has stored as `audio`.
-pub fn map_post_call(body: &[u8], audio: Option<&StoredAudio>) -> Mapped {
+pub fn map_post_call(body: &[u8], audio: Option<&StoredAudio>, tenant: &Tenant) -> Mapped {
     let body = json(body)?;
     let kind = required_text(&body, "/type")?;
     let conversation = required_text(&body, "/data/conversation_id")?;
@@ -31,7 +35,7 @@ pub fn map_post_call(body: &[u8], audio: Option<&StoredAudio>) -> Mapped {
         data: &body["data"],
     };
     match (kind.as_str(), audio) {
-        ("post_call_transcription", _) => Ok(post_call.transcription()),
+        ("post_call_transcription", _) => Ok(post_call.transcription(tenant)),
         ("post_call_audio", Some(audio)) => Ok(post_call.audio(audio)),
         ("post_call_audio", None) => Err(Unmappable::new("the audio has not been stored")),
         ("call_initiation_failure", _) => Ok(post_call.initiation_failure()),
@@ -47,7 +51,8 @@ struct PostCall<'a> {
 }
 
 impl PostCall<'_> {
-    fn transcription(self) -> Vec<Observation> {
+    fn transcription(self, tenant: &Tenant) -> Vec<Observation> {
+        let mut said = self.said(tenant);
         let of = |pointer: &str| text(self.data, pointer);
         let data = self
             .base()
@@ -58,7 +63,32 @@ impl PostCall<'_> {
             .maybe("summary", of("/analysis/transcript_summary"))
             .maybe("duration", number(self.data, "/metadata/call_duration_secs"))
             .maybe("cost", self.data["metadata"]["cost"].as_f64());
-        self.observation("call.transcription", data)
+        let mut all = self.observation("call.transcription", data);
+        all.append(&mut said);
+        all
+    }
+
+    /// What the user said, for the conversation of the platform that the call was begun for, if it names one and that
+    /// is the user's: the application tells ElevenLabs both, so an id of somebody else's counts for nothing.
+    fn said(&self, tenant: &Tenant) -> Vec<Observation> {
+        let variables = "/conversation_initiation_client_data/dynamic_variables";
+        let of = |name: &str| text(self.data, &format!("{variables}/{name}"));
+        let user = text(self.data, "/user_id").or_else(|| of("userId")).or_else(|| of("user_id"));
+        let conversation = of("conversationId").or_else(|| of("conversation_id"));
+        let (Some(user), Some(conversation)) = (user, conversation) else { return Vec::new() };
+        if !belongs_to(&conversation, tenant, &user) {
+            return Vec::new();
+        }
+        let turns = self.data["transcript"].as_array().into_iter().flatten().enumerate();
+        let said = turns.filter(|(_, turn)| turn["role"] == "user").filter_map(|(at, turn)| {
+            let data = Data::default()
+                .with("conversationId", conversation.as_str())
+                .with("userId", user.as_str())
+                .with("text", text(turn, "/message")?);
+            let key = format!("{}:{at}", self.key);
+            Some(Observation::new("voice.transcription", key, self.time, data.done()))
+        });
+        said.take(MOST_TURNS).collect()
     }
 
     fn audio(self, audio: &StoredAudio) -> Vec<Observation> {

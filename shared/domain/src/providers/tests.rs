@@ -17,7 +17,7 @@ use crate::token::Tenant;
 #[track_caller]
 fn admitted(mapped: Mapped) -> Vec<(Observation, Admitted)> {
     let catalogue = Catalogue::builtin().unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let tenant = Tenant::parse("acme").unwrap();
+    let tenant = acme();
     let admit = |observation: Observation| {
         let defaults = Defaults { id: "e".into(), now: OffsetDateTime::UNIX_EPOCH };
         let publication = observation.clone().into_publication("source");
@@ -27,6 +27,10 @@ fn admitted(mapped: Mapped) -> Vec<(Observation, Admitted)> {
         }
     };
     mapped.unwrap().into_iter().map(admit).collect()
+}
+
+fn acme() -> Tenant {
+    Tenant::parse("acme").unwrap()
 }
 
 #[track_caller]

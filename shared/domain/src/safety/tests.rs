@@ -109,8 +109,8 @@ fn a_finding_names_what_was_told_and_never_holds_the_text() {
 fn an_operators_file_takes_the_place_of_the_one_with_its_name_and_mistakes_are_told_together() {
     let own = "language = \"en\"\nversion = 7\n[[rule]]\nsignal = \"code\"\nseverity = \"high\"\npatterns = [\"blue moon\"]";
     let rules = RuleSet::load(&[("en.toml".to_owned(), own.to_owned())]).ok().unwrap();
-    finds(rules, "it is a blue moon", Some(Severity::High));
-    finds(rules, "i want to kill myself", None);
+    finds(&rules, "it is a blue moon", Some(Severity::High));
+    finds(&rules, "i want to kill myself", None);
     assert!(rules.version().contains("en-7"), "{}", rules.version());
 
     let broken = "language = \"x\"\nversion = 1\n[[rule]]\nsignal = \"a\"\nseverity = \"low\"\npatterns = [\"(\", \"{nowhere}\"]";

@@ -13,7 +13,7 @@ fn all(body: &[u8]) -> Vec<Mapped> {
         twilio::map_quality_insights(body),
         callerdesk::map_event(body, "acme"),
         whatsapp::map_events(body, whatsapp::Owner::default()),
-        elevenlabs::map_post_call(body, None),
+        elevenlabs::map_post_call(body, None, &super::acme()),
         standard::map_event(body, "msg_1"),
     ]
 }
