@@ -20,13 +20,17 @@ impl Member {
         if self.stored_at.elapsed() >= STORE_AGAIN {
             self.is_stored = false;
         }
-        match self.storing.as_mut().map(Storing::try_recv) {
-            Some(Err(TryRecvError::Empty)) => return Ok(()),
+        let saved = self.storing.as_mut().map(Storing::try_recv);
+        if matches!(saved, Some(Err(TryRecvError::Empty))) {
+            return Ok(());
+        }
+        // Whatever has come of it is not waited for again.
+        self.storing = None;
+        match saved {
             Some(Ok(saved)) => self.settled_softly(saved)?,
-            Some(Err(TryRecvError::Closed)) => self.is_stored = false,
+            Some(Err(_)) => self.is_stored = false,
             None => {}
         }
-        self.storing = None;
         if !self.is_stored {
             self.begin_to_store();
         }
