@@ -16,6 +16,7 @@ mod loader;
 mod mistake;
 mod protecting;
 mod schema;
+mod steps;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -144,6 +144,9 @@ impl Catalogue {
         let channels =
             self.channels_for(event, &data, &publication.audience, publication.channels)?;
         let subject = subject(event, tenant, &data)?;
+        let step = event.steps.as_ref();
+        let step = step.and_then(|steps| steps.key(subject.address().entity().as_str(), &data));
+        let key = step.or(key);
         Ok(Admitted {
             subject,
             stream: event.stream,

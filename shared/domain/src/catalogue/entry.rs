@@ -5,6 +5,7 @@ use super::event_type::{Delivery, EventType, WireForm, WireNames};
 use super::file::{ChannelEntry, EventEntry, ProtectEntry};
 use super::loader::is_ephemeral_category;
 use super::schema::{NamedTypes, Schema};
+use super::steps::Steps;
 use super::template::{Hole, Template};
 use crate::channel::Channel;
 use crate::identity::Role;
@@ -81,6 +82,7 @@ pub(super) fn event_type(
         keep("protect.like: is for commands".to_owned());
     }
     let protection = entry.protect.map(protection).transpose().map_err(&mut keep).ok().flatten();
+    let steps = entry.steps.map(Steps::of).transpose().map_err(&mut keep).ok().flatten();
     let (Some((category, token)), Some(entity), Some(publishers), Some(schema)) =
         (tokens, entity, publishers, schema)
     else {
@@ -107,6 +109,7 @@ pub(super) fn event_type(
         channels,
         id_field: entry.id_field,
         protection,
+        steps,
         schema,
     };
     problems.extend(data_problems(&event));
@@ -185,6 +188,12 @@ fn data_problems(event: &EventType) -> Vec<String> {
     for field in fields.into_iter().chain(event.id_field.as_deref()) {
         if !event.schema.has_property(field) {
             problems.push(format!("{field} is no property of the schema"));
+        }
+    }
+    for pointer in event.steps.iter().flat_map(Steps::pointers) {
+        let path: Vec<String> = pointer.split('/').skip(1).map(str::to_owned).collect();
+        if !event.schema.requires(&path) {
+            problems.push(format!("steps: the schema does not require {pointer}"));
         }
     }
     if let Some(protection) = &event.protection {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::schema::{Schema, Violation};
+use super::steps::Steps;
 use super::template::Template;
 use crate::channel::Channel;
 use crate::identity::Role;
@@ -89,6 +90,8 @@ pub struct EventType {
     pub(super) channels: Vec<Template>,
     /// What is personal in its data.
     pub protection: Option<Protection>,
+    /// Which of many that tell how far something is are kept.
+    pub(super) steps: Option<Steps>,
     pub(super) id_field: Option<String>,
     pub(super) schema: Schema,
 }

@@ -54,9 +54,21 @@ pub(super) struct EventEntry {
     pub(super) id_field: Option<String>,
     /// What is personal in it, and whose.
     pub(super) protect: Option<ProtectEntry>,
+    /// For what tells how far something is: one event of each step is kept, and the last.
+    pub(super) steps: Option<StepsEntry>,
     pub(super) example: Value,
     /// JSON Schema, completed by [`super::schema`].
     pub(super) schema: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StepsEntry {
+    /// JSON Pointer to how far it is, a whole number.
+    pub(super) at: String,
+    /// JSON Pointer to how far it goes.
+    pub(super) upto: String,
+    pub(super) size: u64,
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use crate::StreamId;
 
 pub(super) const VIEW: View = View {
     name: "campaigns",
-    version: 1,
+    version: 2,
     stream: StreamId::Messages,
     listing: Listing::All,
     counts_rows: false,
@@ -59,12 +59,13 @@ fn changed(event: &Event<'_>, name: &str, rows: &mut dyn Rows) {
                 head.set_text("state", state);
                 head.set_text("endedAt", event.time);
             }
-            _ if name == "started" || !is_over(head) => head.set_text("state", state),
-            _ => {}
+            _ if is_over(head) => {}
+            // A start that comes late takes back no pause.
+            "running" if name == "started" && head.get("state").is_some() => {}
+            _ => head.set_text("state", state),
         }
-        if name == "started" {
+        if name == "started" && head.get("startedAt").is_none() {
             head.set_text("startedAt", event.time);
-            head.remove("endedAt");
         }
         head.set_text("updatedAt", event.time);
     });

@@ -169,3 +169,20 @@ fn a_ten_field_event_is_admitted_in_microseconds() {
     let each = publications.into_iter().map(timed).min().unwrap();
     assert!(each.as_micros() < 150, "{each:?}");
 }
+
+#[test]
+fn of_what_tells_how_far_a_campaign_is_each_hundred_is_one_and_the_last_is_its_own() {
+    let told = |id: &str, sent: u64| {
+        let progress = json!({ "sent": sent, "total": 1000, "percentage": 1, "failed": 0 });
+        let data = json!({ "campaignId": "spring", "progress": progress });
+        let publication = Publication {
+            id: Some(id.into()),
+            ..Publication::new("campaign.progress", "crm", data)
+        };
+        let admitted = catalogue().admit(&tenant(), publication, defaults());
+        admitted.unwrap().message_id
+    };
+    assert_eq!(told("p-1", 101), told("p-2", 199));
+    assert_ne!(told("p-2", 199), told("p-3", 200));
+    assert_eq!(told("p-9", 1000), "acme:crm:p-9");
+}

@@ -152,6 +152,13 @@ fn a_campaign_tells_how_far_it_is_and_how_it_ended() {
     let shown = Table::fold(view, &events).show(view, "spring");
     includes(&shown, json!({ "name": "Spring", "sentInLog": 1, "stats": { "sentCount": 995 } }));
     assert_eq!(shown["progress"]["sent"], 200, "progress does not go back");
+    let late = |before: &[Given]| {
+        let start = of("started", 9, json!({ "campaign": { "name": "S", "totalRecipients": 1 } }));
+        let events: Vec<Given> = before.iter().cloned().chain([start]).collect();
+        Table::fold(view, &events).show(view, "spring")["state"].clone()
+    };
+    assert_eq!(late(&events), "completed", "what is over stays over");
+    assert_eq!(late(&events[..5]), "paused", "a start that comes late takes back no pause");
 }
 
 #[test]
