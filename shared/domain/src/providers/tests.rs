@@ -13,7 +13,7 @@ use crate::catalogue::{Admitted, Catalogue, Defaults};
 use crate::channel::Channel;
 use crate::token::Tenant;
 
-/// Maps and admits: what a mapper says must pass the catalogue.
+/// Maps and admits as ingest does: what a mapper says must pass the catalogue.
 #[track_caller]
 fn admitted(mapped: Mapped) -> Vec<(Observation, Admitted)> {
     let catalogue = Catalogue::builtin().unwrap_or_else(|mistakes| panic!("{mistakes}"));
@@ -21,7 +21,7 @@ fn admitted(mapped: Mapped) -> Vec<(Observation, Admitted)> {
     let admit = |observation: Observation| {
         let defaults = Defaults { id: "e".into(), now: OffsetDateTime::UNIX_EPOCH };
         let publication = observation.clone().into_publication("source");
-        match catalogue.admit(&tenant, publication, defaults) {
+        match catalogue.admit_own(&tenant, publication, defaults) {
             Ok(admitted) => (observation, admitted),
             Err(refusal) => panic!("{}: {refusal}", observation.event_type),
         }
