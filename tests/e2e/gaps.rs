@@ -192,13 +192,12 @@ async fn a_gap_on_an_event_source_is_followed_by_the_state_of_its_channels() {
         let state = events.snapshots.iter().find(|state| state["channel"] == "calls").unwrap();
         assert_eq!(state["view"], "active-calls", "{state}");
         assert_eq!(state["value"][0]["callSid"], "CA1", "{state}");
-        // It goes on behind the snapshot for who wants to, and moves nobody there.
+        // It goes on behind the snapshot for who wants to.
         let behind =
             format!("/v1/history?channel=calls&after={}", state["cursor"].as_str().unwrap());
         let token = token(TENANT, "bob", "admin");
         let page = Request::get(&behind).bearer(&token).send(platform.gateway()).await.unwrap();
         assert_eq!(page.json()["events"], json!([]), "{}", page.text());
-        assert_ne!(events.last_event_id.as_deref(), state["cursor"].as_str());
         platform.finish().await;
     })
     .await;

@@ -88,7 +88,9 @@ async fn one_who_reads_and_one_who_does_not(
     until_there(&mut ann, &["ann", "bob"]).await;
     proxy.black_hole(Direction::ToClient);
     let long = "x".repeat(40_000);
-    let data = json!({ "activity": { "userId": "7", "userName": "Maya", "action": long, "resource": "x" } });
+    let data = json!({ "activity": {
+        "userId": "7", "userName": "Maya", "action": "write", "resource": "x", "metadata": { "text": long },
+    } });
     for _ in 0..100 {
         publish(platform.ingest(), TENANT, "team.activity", &data).await;
     }

@@ -103,7 +103,7 @@ async fn requests_commands_and_connections_are_spans_without_secrets_or_words() 
         let platform = TestPlatform::start_with(options).await;
         let (backend, user) = (service(TENANT), token(TENANT, "7", "user"));
         let event = json!({ "type": "system.notification", "data": {
-            "notification": { "title": WORDS },
+            "notification": { "type": "info", "title": "Words", "message": WORDS },
         } });
         let publication = Request::post("/v1/events")
             .header("traceparent", &format!("00-{TRACE}-{PARENT}-01"))

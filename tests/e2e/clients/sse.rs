@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::http::{Body, PATIENCE, Request, encode};
 use super::sse_text::{Block, Parser};
-use super::websocket::{End, PRESENCE};
+use super::websocket::{End, UNASKED};
 use crate::checker::{ClientName, Entry, Frame, History, Start, Value, hash};
 
 pub(crate) struct EventSource {
@@ -175,7 +175,7 @@ impl EventSource {
                 let value = Value::find(&payload);
                 self.received.extend(value.clone());
                 let name = name.unwrap_or("message").to_owned();
-                if name != PRESENCE {
+                if !UNASKED.contains(&name.as_str()) {
                     self.cursors.extend(cursor.clone());
                 }
                 let payload = hash(&payload);

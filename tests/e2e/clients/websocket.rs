@@ -17,8 +17,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::http::PATIENCE;
 use crate::checker::{ClientName, Entry, Frame, History, Start, Value, hash};
 
-/// Who comes and goes: of the platform's own making and stored nowhere, so nothing that anybody waits for.
-pub(super) const PRESENCE: &str = "presence:update";
+/// Who comes and goes, and figures: of the platform's own making and stored nowhere, so nothing that anybody waits for.
+pub(super) const UNASKED: [&str; 2] = ["presence:update", "admin:stats"];
 
 /// What says how things stand: neither an event nor a position.
 const STATE_FRAMES: [&str; 5] = ["snapshot", "active_calls", "history", "view", "metrics"];
@@ -290,7 +290,7 @@ impl WebSocket {
         } else {
             let value = Value::find(&frame["payload"]);
             self.received.extend(value.clone());
-            if kind != PRESENCE {
+            if !UNASKED.contains(&kind) {
                 self.cursors.extend(cursor.clone());
             }
             let frame = Frame {
