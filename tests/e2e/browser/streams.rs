@@ -1,17 +1,13 @@
 //! A browser's EventSource with the application's cookie, and over HTTP/2.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
 use serde_json::{Value as Json, json};
 
 use crate::chaos::Proxy;
 use crate::clients::chromium::{Chromium, Site};
 use crate::clients::events::publish;
-use crate::clients::http::Request;
 use crate::clients::token::token;
 use crate::harness::cast::journey;
-use crate::harness::{Options, Service, TENANT, TestPlatform, eventually};
+use crate::harness::{Options, Service, TENANT, TestPlatform};
 
 /// What an `EventSource` is that will come back by itself; one that has given up is 2.
 const CONNECTING: u64 = 0;
@@ -56,62 +52,6 @@ async fn a_browser_with_a_cookie_goes_on_after_a_kill_of_the_gateway() {
         play(&platform, 31..=33).await;
         see(&mut chromium, 0, 31..=33).await;
         assert!(!chromium.has_unread("page", "clip_played"));
-        chromium.finish();
-        platform.finish().await;
-    })
-    .await;
-}
-
-/// A client that polls, and for whose next request a gateway that stops waits as long as it may.
-async fn hold_the_door(gateway: SocketAddr) {
-    let path = "/socket.io/?EIO=4&transport=polling";
-    let open = Request::get(path).send(gateway).await.unwrap().text();
-    let open: Json = serde_json::from_str(&open[1..]).unwrap();
-    let path = format!("{path}&sid={}", open["sid"].as_str().unwrap());
-    let connect = format!("40{{\"token\":\"{}\"}}", token(TENANT, "dan", "agent"));
-    Request::post(&path).body("text/plain", connect).send(gateway).await.unwrap();
-    let told = Request::get(&path).send(gateway).await.unwrap().text();
-    assert!(told.starts_with("40"), "{told}");
-}
-
-#[tokio::test]
-async fn a_browser_that_comes_back_while_the_gateway_stops_keeps_its_place() {
-    journey(240, async {
-        let site = Site::reserve();
-        let options = Options::default().allow_origin(&site.origin()).set(
-            Service::Gateway,
-            "SHUTDOWN_GRACE_MS",
-            "20000",
-        );
-        let mut platform = TestPlatform::start_with(options).await;
-        let mut chromium = Chromium::start(&site);
-        let token = token(TENANT, "ann", "agent");
-        let url =
-            format!("http://{}/sse?channels=clips:analytics&token={token}", platform.gateway());
-        let page = json!({
-            "settings": { "urls": [url], "names": ["clip_played"], "credentials": false },
-        });
-        chromium.open("page", "streams", page).await;
-        chromium.wait("page", "stream").await;
-        chromium.event("page", "ready").await;
-        play(&platform, 1..=3).await;
-        see(&mut chromium, 0, 1..=3).await;
-        hold_the_door(platform.gateway()).await;
-        platform.signal(Service::Gateway, "TERM");
-        // The first is the end of what it had; the next tells how it was received when it came back.
-        for _ in 0..2 {
-            let error = chromium.wait("page", "error").await;
-            assert_eq!(error["state"], CONNECTING, "{error}");
-        }
-        chromium.wait("page", "stream").await;
-        play(&platform, 4..=6).await;
-        eventually(Duration::from_secs(60), "the gateway ends", async || {
-            platform.exit_code(Service::Gateway).is_some()
-        })
-        .await;
-        platform.restart(Service::Gateway).await;
-        assert_eq!(chromium.event("page", "ready").await["data"]["recovered"], true);
-        see(&mut chromium, 0, 4..=6).await;
         chromium.finish();
         platform.finish().await;
     })

@@ -146,9 +146,13 @@ impl History {
         judge(&self.entries())
     }
 
-    /// Whether something would be lost if the client had read to the end now.
+    /// Whether something would be lost if the client had read to the end now, as far as its own story tells.
     pub(crate) fn awaits(&self, client: &ClientName) -> bool {
-        let mut entries = self.entries();
+        let is_its = |entry: &&Entry| client_of(entry).is_none_or(|of| of == client);
+        let all = self.entries.lock().unwrap();
+        let mut entries: Vec<_> =
+            all.iter().map(|(_, entry)| entry).filter(is_its).cloned().collect();
+        drop(all);
         entries.push(Entry::Drained { client: client.clone() });
         judge(&entries).lost.iter().any(|lost| lost.client == *client)
     }
@@ -173,6 +177,27 @@ impl History {
             is_its.then(|| format!("{:>8} ms {told}", at / 1000))
         });
         lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn client_of(entry: &Entry) -> Option<&ClientName> {
+    match entry {
+        Entry::Attempt { .. }
+        | Entry::Stored { .. }
+        | Entry::Refused { .. }
+        | Entry::Unanswered { .. }
+        | Entry::Fault { .. } => None,
+        Entry::Opened { client, .. }
+        | Entry::Joining { client, .. }
+        | Entry::Following { client, .. }
+        | Entry::Left { client, .. }
+        | Entry::Frame { client, .. }
+        | Entry::Position { client, .. }
+        | Entry::AckSent { client, .. }
+        | Entry::AckConfirmed { client, .. }
+        | Entry::Gap { client, .. }
+        | Entry::Closed { client, .. }
+        | Entry::Drained { client } => Some(client),
     }
 }
 
