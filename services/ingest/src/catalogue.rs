@@ -1,7 +1,8 @@
 //! What an operator adds to the catalogue becomes an event, which every service applies; this one first, before it
 //! admits anything by it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
 use domain::catalogue::{Catalogue, Defaults, Publication};
 use domain::token::Tenant;
@@ -12,7 +13,8 @@ use runtime::tasks::BoxError;
 use runtime::telemetry::chain;
 use runtime::{clock, ids};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -20,53 +22,54 @@ use tracing::{error, info};
 const TENANT: &str = "platform";
 const SOURCE: &str = "/catalogue";
 
+/// How soon a change is told again that the log did not take.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// What the folder adds; nothing where there is no folder.
+pub(crate) type Files = Option<Vec<AddedFile>>;
+
 /// Reads the folder again; what is wrong in it is told and changes nothing.
-pub(crate) fn reload(
-    folder: &Path,
-    changes: &mpsc::Sender<Vec<AddedFile>>,
-) -> Result<(), Mistakes> {
+pub(crate) fn reload(folder: &Path, newest: &watch::Sender<Files>) -> Result<(), Mistakes> {
     let told =
         |error: &dyn std::fmt::Display| Mistakes::one(format!("{}: {error}", CATALOGUE_DIR.name));
     let files = read_folder(folder).map_err(|error| told(&error))?;
     let texts: Vec<_> = files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();
     Catalogue::load(&texts).map_err(|mistakes| told(&mistakes))?;
-    // One that waits already is replaced by what is read when its turn comes: the folder is told as it is then.
-    let _waits = changes.try_send(files);
+    // What waits already gives way: the folder is told as it is now.
+    newest.send_replace(Some(files));
     Ok(())
 }
 
-/// Tells the log what the folder adds, at the start and whenever it changes.
+/// Tells the log what the folder adds, at the start and whenever it changes, until the log has it.
 pub(crate) async fn run(
     catalogue: LiveCatalogue,
     log: EventLog,
-    folder: Option<PathBuf>,
-    mut changes: mpsc::Receiver<Vec<AddedFile>>,
+    mut newest: watch::Receiver<Files>,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
-    let mut added = folder.as_ref().map(|_| catalogue.files().to_vec());
     let mut told = tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
         told = catalogue.told() => told,
     };
     loop {
-        if let Some(files) = added.take()
+        let files = newest.borrow_and_update().clone();
+        let mut waits = false;
+        if let Some(files) = files
             && told.clone().unwrap_or_else(|| fingerprint(&[])) != fingerprint(&files)
         {
             match tell(&catalogue, &log, &files).await {
                 Ok(()) => told = Some(fingerprint(&files)),
                 Err(error) => {
-                    error!(error = chain(&*error), "a change of the catalogue is not in force")
+                    waits = true;
+                    error!(error = chain(&*error), "a change of the catalogue is not in force");
                 }
             }
         }
-        added = tokio::select! {
+        tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            files = changes.recv() => files,
-        };
-        if added.is_none() {
-            // Nobody reads the folder: there is nothing more to tell.
-            shutdown.cancelled().await;
-            return Ok(());
+            () = sleep(AGAIN), if waits => {}
+            // Without a sender nobody reads a folder, and only the end is waited for.
+            Ok(()) = newest.changed() => {}
         }
     }
 }
@@ -90,4 +93,32 @@ async fn tell(
     catalogue.apply(files)?;
     info!(types = added.len(), "the catalogue was changed");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(name: &str) -> String {
+        format!(
+            "category = \"custom\"\n[[event]]\nname = \"{name}\"\nsummary = \"One.\"\n\
+             entity = \"{{id}}\"\nchannels = [\"team\"]\nexample = {{ id = \"1\" }}\n\
+             [event.schema]\nrequired = [\"id\"]\n[event.schema.properties]\nid = \"id\"\n"
+        )
+    }
+
+    #[test]
+    fn of_two_changes_the_newer_is_told_and_a_bad_one_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("own.toml");
+        let (newest, waiting) = watch::channel(None);
+        for name in ["first", "second"] {
+            std::fs::write(&file, event(name)).unwrap();
+            reload(folder.path(), &newest).unwrap();
+        }
+        std::fs::write(&file, "no = catalogue").unwrap();
+        assert!(reload(folder.path(), &newest).is_err());
+        let waiting = waiting.borrow();
+        assert_eq!(waiting.as_ref().unwrap()[0].text, event("second"));
+    }
 }

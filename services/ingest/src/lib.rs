@@ -18,7 +18,7 @@ use runtime::tasks::{BoxError, Tasks};
 use runtime::vault::Vault;
 use runtime::{config as environment, http};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 mod answer;
@@ -137,11 +137,11 @@ fn change(
 ) {
     let stop = tasks.shutdown();
     tasks.spawn("catalogue", live.clone().follow(nats.clone(), current, stop.clone()));
-    let (changes, changed) = mpsc::channel(1);
-    let telling = catalogue::run(live, nats.event_log(), folder.clone(), changed, stop.clone());
+    let (newest, told) = watch::channel(folder.as_ref().map(|_| live.files().to_vec()));
+    let telling = catalogue::run(live, nats.event_log(), told, stop.clone());
     tasks.spawn("catalogue changes", telling);
     if let Some(folder) = folder {
-        let reload = move || catalogue::reload(&folder, &changes);
+        let reload = move || catalogue::reload(&folder, &newest);
         tasks.spawn("catalogue folder", environment::on_hangup(CATALOGUE_DIR.name, stop, reload));
     }
 }
