@@ -80,8 +80,10 @@ pub async fn run(
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
     let mut tasks = Tasks::new(&shutdown);
     let stop = tasks.shutdown();
+    // Declared before anybody can ask: the others come once NATS is there.
+    let door = readiness.condition("clients");
     tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), metrics.clone(), stop.clone()));
-    let serving = serve(config.clone(), listeners.public, metrics, readiness, stop);
+    let serving = serve(config.clone(), listeners.public, metrics, (readiness, door), stop);
     tasks.spawn("gateway", Box::pin(serving));
     Ok(tasks.finish(config.grace * 2).await?)
 }
@@ -91,14 +93,13 @@ async fn serve(
     config: Config,
     public: Vec<TcpListener>,
     metrics: Metrics,
-    readiness: Readiness,
+    (readiness, door): (Readiness, Condition),
     stop: CancellationToken,
 ) -> Result<(), BoxError> {
     let catalogue = catalogue::load(config.catalogue_dir.as_deref())?;
     let nats = Box::pin(Nats::connect(&config.nats)).await?;
     let streams = readiness.condition("event streams");
     let revoked = readiness.condition("revocations");
-    let door = readiness.condition("clients");
     let beginning = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         beginning = feed::beginning(&nats, config.memory.warm_events, &streams) => beginning,

@@ -25,7 +25,8 @@ mod tests;
 /// Condition name → what is missing (`None` once it holds).
 type Conditions = BTreeMap<&'static str, Option<String>>;
 
-/// Ready when every declared condition holds. A cheap-clone handle.
+/// Ready when every declared condition holds, and not before one is declared: whoever asks while a service begins
+/// must not hear that nothing is missing. A cheap-clone handle.
 #[derive(Clone, Debug)]
 pub struct Readiness(Arc<watch::Sender<Conditions>>);
 
@@ -50,12 +51,15 @@ impl Readiness {
     /// Each missing condition as `name: what is missing`.
     pub fn missing(&self) -> Vec<String> {
         let conditions = self.0.borrow();
+        if conditions.is_empty() {
+            return vec!["start: the service begins".to_owned()];
+        }
         let missing = conditions.iter().filter_map(|(name, why)| Some((name, why.as_ref()?)));
         missing.map(|(name, why)| format!("{name}: {why}")).collect()
     }
 
     pub fn is_ready(&self) -> bool {
-        self.0.borrow().values().all(Option::is_none)
+        self.missing().is_empty()
     }
 
     /// Waits until every condition but one's own holds. Whoever does something then lets its own hold afterwards, or

@@ -17,6 +17,7 @@ async fn ask(router: &Router, path: &str) -> (StatusCode, String) {
 async fn readiness_says_what_is_missing_until_it_is_there() {
     let readiness = Readiness::new();
     let router = router(readiness.clone(), Metrics::new());
+    assert_eq!(ask(&router, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE, "it begins");
     let (nats, streams) = (readiness.condition("nats"), readiness.condition("streams"));
     nats.holds();
     streams.missing("CALLS is not there; run throughline streams apply");
