@@ -93,6 +93,8 @@ async fn one_who_reads_and_one_who_does_not(
     } });
     for _ in 0..100 {
         publish(platform.ingest(), TENANT, "team.activity", &data).await;
+        // Who reads must not fall behind as well, however long this takes.
+        while ann.next(Duration::from_millis(1)).await.is_ok() {}
     }
     (ann, bob)
 }
