@@ -44,9 +44,9 @@ async fn a_draining_gateway_sends_its_clients_away_with_the_advice_to_resume() {
     .await;
 }
 
-/// Between two polls a client has no request that it could be told by.
+/// Between two polls a client has no request that it could be told by: the door stays open for it.
 #[tokio::test]
-async fn a_client_that_polls_hears_of_the_end_by_its_next_request() {
+async fn who_asks_while_the_gateway_stops_hears_of_it_by_the_answer() {
     journey(60, async {
         let mut platform = TestPlatform::start().await;
         let gateway = platform.gateway();
@@ -64,6 +64,12 @@ async fn a_client_that_polls_hears_of_the_end_by_its_next_request() {
             !Request::get("/readyz").send(operations).await.is_ok_and(|answer| answer.status == 200)
         })
         .await;
+        // At any error status an `EventSource` would give up for good.
+        let source = format!("/sse?channels=team&token={}", token::token(TENANT, "bob", "agent"));
+        let source = Request::get(&source).header("Accept", "text/event-stream");
+        let come_again = source.send(gateway).await.unwrap();
+        assert_eq!(come_again.status, 200);
+        assert!(come_again.text().starts_with("retry: "), "{}", come_again.text());
         let last = Request::get(&path).send(gateway).await.unwrap();
         assert_eq!((last.status, last.text().split('\u{1e}').next_back()), (200, Some("1")));
         let another = Request::get("/socket.io/?EIO=4&transport=polling").send(gateway).await;

@@ -46,8 +46,9 @@ pub(crate) fn campaign_of_100(number: usize) -> (&'static str, String) {
 
 /// Ingest keeps a campaign's progress once every hundred messages, so it goes on by as many.
 fn campaign(which: usize, sent: usize) -> (&'static str, String) {
+    let sent = (sent + 1) * 100;
     let data = format!(
-        r#"{{"campaignId":"bench-{which}","progress":{{"sent":{sent}00,"total":100000000,"percentage":0,"failed":0}}}}"#
+        r#"{{"campaignId":"bench-{which}","progress":{{"sent":{sent},"total":100000000,"percentage":0,"failed":0}}}}"#
     );
     ("campaign.progress", data)
 }

@@ -22,7 +22,7 @@ pub(crate) struct Client {
     pub(crate) memory: Memory,
     /// The server has restored its session.
     pub(crate) is_recovered: bool,
-    /// Events that came right behind what was waited for.
+    /// Events that came with what was waited for: a stock server gives what was missed before it says so.
     held: Vec<Vec<u8>>,
 }
 
@@ -71,7 +71,7 @@ impl Client {
                         found = Some(Err(Error::other(text())));
                     } else if found.is_none() && packet.starts_with(begin.as_bytes()) {
                         found = Some(Ok(text()));
-                    } else if found.is_some() && packet.starts_with(b"42") {
+                    } else if packet.starts_with(b"42") {
                         held.push(packet.to_vec());
                     }
                 })

@@ -51,7 +51,7 @@ pub(crate) async fn measure(
         client.wait(BEGIN).await.map_err(told)?;
     }
     let memories: Vec<Memory> = all.iter().map(|client| client.memory.clone()).collect();
-    let standing = if cut == Cut::HalfOpen { all } else { Vec::new() };
+    let standing = (cut == Cut::HalfOpen).then_some(all);
     if cut == Cut::Kill && !server.kill().await? {
         return Ok(None);
     }
