@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::catalogue::{Catalogue, Defaults, Publication};
 use domain::token::Tenant;
-use runtime::catalogue::{AddedFile, CHANGED, LiveCatalogue, fingerprint, read_folder};
+use runtime::catalogue::{AddedFile, CHANGED, LiveCatalogue, Told, fingerprint, read_folder};
 use runtime::config::{CATALOGUE_DIR, Mistakes};
 use runtime::event_log::EventLog;
 use runtime::tasks::BoxError;
@@ -25,6 +25,11 @@ const SOURCE: &str = "/catalogue";
 /// How soon a change is told again that the log did not take.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// The log forgets after its retention, which is days; who starts later is to find the additions all the same.
+const RENEWED_AFTER: Duration = Duration::from_hours(24);
+/// How often that is looked at.
+const LOOKED_AT: Duration = Duration::from_mins(10);
+
 /// What the folder adds; nothing where there is no folder.
 pub(crate) type Files = Option<Vec<AddedFile>>;
 
@@ -40,36 +45,47 @@ pub(crate) fn reload(folder: &Path, newest: &watch::Sender<Files>) -> Result<(),
     Ok(())
 }
 
-/// Tells the log what the folder adds, at the start and whenever it changes, until the log has it.
+/// Tells the log what the folder adds, at the start, whenever it changes and before the log forgets it, until the log
+/// has it.
 pub(crate) async fn run(
     catalogue: LiveCatalogue,
     log: EventLog,
     mut newest: watch::Receiver<Files>,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
-    let mut told = tokio::select! {
-        () = shutdown.cancelled() => return Ok(()),
-        told = catalogue.told() => told,
-    };
     loop {
+        let told = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            told = catalogue.told() => told,
+        };
         let files = newest.borrow_and_update().clone();
-        let mut waits = false;
+        let mut pause = LOOKED_AT;
         if let Some(files) = files
-            && told.clone().unwrap_or_else(|| fingerprint(&[])) != fingerprint(&files)
+            && is_due(&files, told.as_ref(), clock::unix_millis())
         {
-            match tell(&catalogue, &log, &files).await {
-                Ok(()) => told = Some(fingerprint(&files)),
-                Err(error) => {
-                    waits = true;
-                    error!(error = chain(&*error), "a change of the catalogue is not in force");
-                }
+            // The follower that learns of it may need a moment, too.
+            pause = AGAIN;
+            if let Err(error) = tell(&catalogue, &log, &files).await {
+                error!(error = chain(&*error), "a change of the catalogue is not in force");
             }
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = sleep(AGAIN), if waits => {}
+            () = sleep(pause) => {}
             // Without a sender nobody reads a folder, and only the end is waited for.
             Ok(()) = newest.changed() => {}
+        }
+    }
+}
+
+/// Whether the log is to be told of these additions: it tells of others, or has nearly forgotten them.
+fn is_due(files: &[AddedFile], told: Option<&Told>, now: i64) -> bool {
+    match told {
+        None => !files.is_empty(),
+        Some(told) if told.fingerprint != fingerprint(files) => true,
+        Some(told) => {
+            let age = Duration::from_millis(now.saturating_sub(told.at).try_into().unwrap_or(0));
+            !files.is_empty() && age >= RENEWED_AFTER
         }
     }
 }
@@ -105,6 +121,20 @@ mod tests {
              entity = \"{{id}}\"\nchannels = [\"team\"]\nexample = {{ id = \"1\" }}\n\
              [event.schema]\nrequired = [\"id\"]\n[event.schema.properties]\nid = \"id\"\n"
         )
+    }
+
+    #[test]
+    fn additions_are_told_when_they_are_new_and_before_the_log_forgets_them() {
+        const DAY: i64 = 24 * 60 * 60 * 1_000;
+        let files = [AddedFile { name: "own.toml".to_owned(), text: event("first") }];
+        let told = |files: &[AddedFile]| Some(Told { fingerprint: fingerprint(files), at: DAY });
+        assert!(is_due(&files, None, DAY), "the log tells of nothing");
+        assert!(is_due(&files, told(&[]).as_ref(), DAY), "the log tells of others");
+        assert!(!is_due(&files, told(&files).as_ref(), 2 * DAY - 1));
+        assert!(is_due(&files, told(&files).as_ref(), 2 * DAY), "a day is long enough");
+        assert!(!is_due(&[], None, DAY), "nothing is nothing to tell");
+        assert!(is_due(&[], told(&files).as_ref(), DAY), "they were taken away");
+        assert!(!is_due(&[], told(&[]).as_ref(), 9 * DAY));
     }
 
     #[test]

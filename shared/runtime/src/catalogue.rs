@@ -52,11 +52,16 @@ pub struct LiveCatalogue {
 struct Inner {
     in_force: RwLock<InForce>,
     /// What the log's last change told, once that is known.
-    told: watch::Sender<Option<Told>>,
+    told: watch::Sender<Option<Option<Told>>>,
 }
 
-/// The fingerprint of the additions that the log tells of; `None` where it tells of none.
-pub type Told = Option<String>;
+/// The additions that the log tells of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Told {
+    pub fingerprint: String,
+    /// When the log was told, in Unix milliseconds.
+    pub at: i64,
+}
 
 /// What was in force stays in memory: types are referred to for as long as the service runs, and changes are rare.
 #[derive(Clone, Copy)]
@@ -95,8 +100,8 @@ impl LiveCatalogue {
         self.in_force().files
     }
 
-    /// What the log tells, as soon as that is known; needs [`LiveCatalogue::follow`].
-    pub async fn told(&self) -> Told {
+    /// What the log tells, as soon as that is known, `None` where it tells of nothing; needs [`LiveCatalogue::follow`].
+    pub async fn told(&self) -> Option<Told> {
         let mut told = self.inner.told.subscribe();
         match told.wait_for(Option::is_some).await {
             Ok(told) => told.clone().flatten(),
@@ -141,7 +146,8 @@ impl LiveCatalogue {
 
     fn learn(&self, message: &LogMessage) {
         let Some(files) = files_of(message) else { return };
-        self.inner.told.send_replace(Some(Some(fingerprint(&files))));
+        let told = Told { fingerprint: fingerprint(&files), at: message.stored_at };
+        self.inner.told.send_replace(Some(Some(told)));
         match self.apply(&files) {
             Ok(true) => info!(sequence = message.sequence, "the catalogue was changed"),
             Ok(false) => {}
