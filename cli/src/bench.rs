@@ -13,6 +13,7 @@ mod platform;
 mod process;
 mod publisher;
 mod report;
+mod safety;
 mod socket;
 mod socketio;
 mod storm;
@@ -47,6 +48,8 @@ enum Benchmark {
     Commands(commands::Options),
     /// Alerts to connected admins, while a crowd is given a million metrics a second
     Alerts(alerts::Options),
+    /// Messages that tell of danger, each timed until resources and alert are there
+    Safety(safety::Options),
     /// A floor's own process
     #[command(hide = true)]
     Floor {
@@ -65,6 +68,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Benchmark::History(options) => Box::pin(history::run(options)).await?,
         Benchmark::Commands(options) => Box::pin(commands::run(options)).await?,
         Benchmark::Alerts(options) => Box::pin(alerts::run(options)).await?,
+        Benchmark::Safety(options) => Box::pin(safety::run(options)).await?,
         Benchmark::Floor { floor } => return Box::pin(floor::run(floor)).await,
     };
     report.print(arguments.json)

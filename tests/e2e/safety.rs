@@ -130,7 +130,7 @@ async fn help_comes_long_before_an_answer_would() {
             let began = Instant::now();
             say(&mut ann, &conversation, "I want to die").await;
             ann.event("safety:state_change").await;
-            // A bound that a loaded machine keeps; the figure itself is in docs/PERFORMANCE.md.
+            // A bound that a loaded machine keeps; `throughline bench safety` takes the figure.
             assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         }
         platform.finish().await;

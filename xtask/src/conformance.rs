@@ -122,7 +122,7 @@ impl Listener {
         if TcpStream::connect(ADDRESS).is_ok() {
             return Err(format!("something else listens on {ADDRESS}, where the suites look"));
         }
-        let mut build = cargo(["build", "--locked", "-p", "gateway", "--example", "conformance"]);
+        let mut build = cargo(["build", "--locked", "--workspace", "--example", "conformance"]);
         if matches!(profile, Profile::Release) {
             build.arg("--release");
         }

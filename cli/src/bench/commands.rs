@@ -88,7 +88,7 @@ async fn opened(
     Ok((speakers, watcher))
 }
 
-async fn conversation_of(socket: &mut Socket) -> Result<String, Failure> {
+pub(super) async fn conversation_of(socket: &mut Socket) -> Result<String, Failure> {
     let mut answer: Option<Option<String>> = None;
     while answer.is_none() {
         let is_open = socket

@@ -23,6 +23,7 @@ use crate::failure::Failure;
 use crate::{streams, token};
 
 const SERVICES: [&str; 3] = ["gateway", "ingest", "replay"];
+pub(crate) const SERVICES_WITH_AI: [&str; 4] = ["gateway", "ingest", "replay", "ai-proxy"];
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) struct Platform {
@@ -30,7 +31,7 @@ pub(crate) struct Platform {
     pub(crate) gateway: SocketAddr,
     pub(crate) ingest: SocketAddr,
     services: Vec<(&'static str, Child)>,
-    /// Where the services listen, then where they are operated.
+    /// Where the services listen, then where they are operated; those that do not run have theirs, too.
     ports: Vec<SocketAddr>,
     secrets: Secrets,
     nats: NatsServer,
@@ -51,11 +52,11 @@ impl Platform {
         let ports = free_ports()?;
         let mut services = Vec::new();
         let mut ops = Vec::new();
-        for (index, service) in SERVICES.into_iter().enumerate() {
+        for (index, service) in SERVICES_WITH_AI.into_iter().enumerate() {
             if !wanted.contains(&service) {
                 continue;
             }
-            let (listen, operations) = (ports[index], ports[index + SERVICES.len()]);
+            let (listen, operations) = (ports[index], ports[index + SERVICES_WITH_AI.len()]);
             services.push((service, spawn(service, &nats, &secrets, listen, operations)?));
             ops.push((service, format!("http://{operations}")));
         }
@@ -109,8 +110,10 @@ impl Platform {
 
     /// Starts a service that was killed, at the same addresses, and waits until it is ready.
     pub(crate) async fn restart(&mut self, service: &'static str) -> Result<(), Failure> {
-        let Some(index) = SERVICES.iter().position(|name| *name == service) else { return Ok(()) };
-        let (listen, operations) = (self.ports[index], self.ports[index + SERVICES.len()]);
+        let Some(index) = SERVICES_WITH_AI.iter().position(|name| *name == service) else {
+            return Ok(());
+        };
+        let (listen, operations) = (self.ports[index], self.ports[index + SERVICES_WITH_AI.len()]);
         let child = spawn(service, &self.nats, &self.secrets, listen, operations)?;
         if let Some(place) = self.services.iter_mut().find(|(name, _)| *name == service) {
             place.1 = child;
@@ -156,7 +159,7 @@ async fn broker(folder: &DataFolder, secrets: &Secrets) -> Result<NatsServer, Fa
 /// Free now, and by all likelihood still free when the services bind them.
 fn free_ports() -> Result<Vec<SocketAddr>, Failure> {
     let held: std::io::Result<Vec<TcpListener>> =
-        (0..2 * SERVICES.len()).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
+        (0..2 * SERVICES_WITH_AI.len()).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
     let held = held.map_err(|error| Failure::failed("free ports", error))?;
     let addresses: std::io::Result<Vec<_>> = held.iter().map(TcpListener::local_addr).collect();
     addresses.map_err(|error| Failure::failed("free ports", error))

@@ -64,7 +64,13 @@ impl Report {
         }
     }
 
-    pub(crate) fn goal(&mut self, what: &'static str, value: f64, unit: &'static str, goal: Goal) {
+    pub(crate) fn goal(
+        &mut self,
+        what: impl Into<Cow<'static, str>>,
+        value: f64,
+        unit: &'static str,
+        goal: Goal,
+    ) {
         self.rows.push(Row { what: what.into(), value, unit, goal: Some(goal) });
     }
 
