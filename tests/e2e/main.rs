@@ -17,6 +17,7 @@ mod checker;
 mod clients;
 mod commands;
 mod compatibility;
+mod contacts;
 mod crisis;
 mod critical;
 mod cursors;

@@ -198,7 +198,7 @@ pub(crate) async fn submit(
         intake.admit(tenant, publication)
     };
     let admitted = admitted.map_err(|refusal| Outcome::Refused(refusal.into()))?;
-    let admitted = protection::refuse_copied(admitted).map_err(Outcome::Refused)?;
+    let admitted = protection::refuse_copied(admitted, None).map_err(Outcome::Refused)?;
     let _place = intake.enter().map_err(Outcome::Failed)?;
     intake.store(way, admitted).await.map_err(Outcome::Failed)
 }

@@ -16,6 +16,7 @@ use runtime::{clock, ids};
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::contacts::Contacts;
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Way};
 use crate::protection;
@@ -32,6 +33,7 @@ pub(crate) struct Intake {
 struct Inner {
     catalogue: LiveCatalogue,
     vault: Vault,
+    contacts: Contacts,
     memory: Memory,
     nats: Nats,
     log: EventLog,
@@ -92,6 +94,7 @@ impl Intake {
     ) -> Self {
         let inner = Inner {
             catalogue,
+            contacts: Contacts::new(nats, &vault, &metrics),
             vault,
             memory,
             nats: nats.clone(),
@@ -108,6 +111,10 @@ impl Intake {
 
     pub(crate) fn vault(&self) -> &Vault {
         &self.inner.vault
+    }
+
+    pub(crate) fn contacts(&self) -> &Contacts {
+        &self.inner.contacts
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

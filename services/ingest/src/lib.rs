@@ -25,6 +25,7 @@ mod answer;
 mod audio;
 mod catalogue;
 pub mod config;
+mod contacts;
 mod decider;
 pub mod effects;
 pub mod escalation;

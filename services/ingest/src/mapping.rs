@@ -33,7 +33,20 @@ pub(crate) struct Reading {
 #[error("the body is not JSON")]
 pub(crate) struct Unreadable;
 
-pub(crate) fn read(source: &Source, verified: &Verified<'_>) -> Result<Reading, Unreadable> {
+/// The number whose contact's name belongs into what a body says; `None` where nobody is to be asked for it.
+pub(crate) fn contact_number(source: &Source, body: &[u8]) -> Option<String> {
+    match source.provider {
+        Provider::CallerDesk => callerdesk::reported_number(body),
+        Provider::Twilio | Provider::ElevenLabs | Provider::WhatsApp | Provider::Standard => None,
+    }
+}
+
+/// `contact` is the name that [`contact_number`] was asked for.
+pub(crate) fn read(
+    source: &Source,
+    verified: &Verified<'_>,
+    contact: Option<&str>,
+) -> Result<Reading, Unreadable> {
     let body = verified.body;
     let mapped = match (source.provider, verified.kind) {
         (Provider::Twilio, "call-status") => twilio::map_call_status(body),
@@ -43,7 +56,7 @@ pub(crate) fn read(source: &Source, verified: &Verified<'_>) -> Result<Reading, 
         (Provider::ElevenLabs, _) => {
             elevenlabs::map_post_call(body, verified.audio, &source.tenant)
         }
-        (Provider::CallerDesk, _) => callerdesk::map_event(body, source.tenant.as_str()),
+        (Provider::CallerDesk, _) => callerdesk::map_event(body, source.tenant.as_str(), contact),
         (Provider::WhatsApp, _) => {
             let accounts = Some(&source.accounts);
             whatsapp::map_events(body, whatsapp::Owner { accounts, user: None })
@@ -82,18 +95,22 @@ mod tests {
 
     use super::*;
 
-    #[track_caller]
-    fn check(provider: &str, kind: &str, body: &str) -> Result<Reading, Unreadable> {
+    fn sources(provider: &str) -> Sources {
         let text = format!(
             "[[source]]\nname = 's'\ntenant = 't'\nowner = '7'\nprovider = '{provider}'\nsecrets = ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']\n{}",
             if provider == "twilio" { "public_url = 'https://x'" } else { "" }
         );
         let none = |_: &str| Err(std::io::Error::other("no"));
-        let sources = Sources::parse(&text, &none).unwrap();
+        Sources::parse(&text, &none).unwrap()
+    }
+
+    #[track_caller]
+    fn check(provider: &str, kind: &str, body: &str) -> Result<Reading, Unreadable> {
+        let sources = sources(provider);
         let source = sources.named("s").unwrap();
         assert!(source.provider.serves(kind));
         let verified = Verified { kind, id: Some("m1"), body: body.as_bytes(), audio: None };
-        read(source, &verified)
+        read(source, &verified, None)
     }
 
     #[test]
@@ -130,6 +147,18 @@ mod tests {
             assert_eq!(read.publications[0].audience, ["7"], "the owner gets it too");
             assert!(read.publications[0].key.is_some());
         }
+    }
+
+    #[test]
+    fn nobody_is_asked_for_a_name_but_for_a_report_of_callerdesk() {
+        let report = br#"{"type":"call_report","DestinationNumber":"+91 98765 43210"}"#;
+        let live = br#"{"type":"live_call","DestinationNumber":"+91 98765 43210"}"#;
+        let asked = |provider: &str, body: &[u8]| {
+            contact_number(sources(provider).named("s").unwrap(), body)
+        };
+        assert_eq!(asked("callerdesk", report).as_deref(), Some("9876543210"));
+        assert_eq!(asked("callerdesk", live), None);
+        assert_eq!((asked("standard", report), asked("twilio", report)), (None, None));
     }
 
     #[test]

@@ -54,6 +54,27 @@ impl Step {
     }
 }
 
+/// What became of the question whose number it is that a report of a call names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lookup {
+    Named,
+    /// No contact has the number, or none with a name that can still be read.
+    Unknown,
+    Unanswered,
+}
+
+impl Lookup {
+    const ALL: [Self; 3] = [Self::Named, Self::Unknown, Self::Unanswered];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Named => "named",
+            Self::Unknown => "unknown",
+            Self::Unanswered => "unanswered",
+        }
+    }
+}
+
 /// What became of an attempt to do something outside of the platform.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Effect {
@@ -97,6 +118,7 @@ pub(crate) struct Metrics {
     pub remembered_events: Gauge,
     pub remembered_bytes: Gauge,
     pub forgotten: Counter,
+    lookups: [Counter; 3],
     steps: [Counter; 3],
     effects: [Counter; 6],
 }
@@ -119,6 +141,11 @@ impl Metrics {
                 .gauge("ingest_idempotency_bytes", "Memory that remembering them takes"),
             forgotten: registry
                 .counter("ingest_idempotency_forgotten", "Message ids dropped before their time"),
+            lookups: {
+                let help = "Names asked for when a call was reported";
+                let family: Family<Labels, Counter> = registry.counters("ingest_contacts", help);
+                Lookup::ALL.map(|of| family.get_or_create(&[("outcome", of.name())]).clone())
+            },
             steps: {
                 let family: Family<Labels, Counter> =
                     registry.counters("ingest_alert_clocks", "Clocks of alerts that ran out");
@@ -135,6 +162,10 @@ impl Metrics {
     pub(crate) fn stored(&self, way: Way, duplicate: bool) {
         let counters = if duplicate { &self.duplicates } else { &self.accepted };
         counters[way as usize].inc();
+    }
+
+    pub(crate) fn looked_up(&self, outcome: Lookup) {
+        self.lookups[outcome as usize].inc();
     }
 
     pub(crate) fn step(&self, step: Step) {

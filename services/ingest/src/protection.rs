@@ -4,7 +4,7 @@
 //! comes over NATS has been in a stream in the clear already, so the team hears of it.
 
 use domain::catalogue::{Admitted, Publication};
-use domain::protection::subjects_in;
+use domain::protection::holds_sealed_besides;
 use domain::token::Tenant;
 use runtime::vault::VaultError;
 use serde_json::Value;
@@ -60,9 +60,10 @@ fn unprotected(field: &str) -> Refused {
 }
 
 /// Nobody outside has a key: what looks sealed was copied from somewhere, and would be opened for who reads it here.
-pub(crate) fn refuse_copied(event: Admitted) -> Result<Admitted, Refused> {
+/// `own` is what the platform itself has added, which stays sealed for whom it was.
+pub(crate) fn refuse_copied(event: Admitted, own: Option<&str>) -> Result<Admitted, Refused> {
     let envelope = &event.envelope;
-    if subjects_in(&envelope.data, &envelope.tenant).next().is_none() {
+    if !holds_sealed_besides(&envelope.data, &envelope.tenant, own) {
         return Ok(event);
     }
     let detail = "the data holds a sealed text of the platform's, which cannot be published";

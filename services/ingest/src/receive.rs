@@ -72,17 +72,22 @@ pub(crate) async fn store(
     way: Way,
 ) -> Result<Received, ReceiveError> {
     let _place = intake.enter()?;
+    let contact = match mapping::contact_number(source, &webhook.body) {
+        Some(number) => intake.contacts().name(&source.tenant, &number).await,
+        None => None,
+    };
+    let contact = contact.as_deref();
     let verified = Verified {
         kind: &webhook.kind,
         id: webhook.id.as_deref(),
         body: &webhook.body,
         audio: webhook.audio.as_ref(),
     };
-    let reading = mapping::read(source, &verified)?;
+    let reading = mapping::read(source, &verified, contact)?;
     let mut reasons: Vec<String> = reading.unread.into_iter().collect();
     let mut events = Vec::with_capacity(reading.publications.len());
     for publication in reading.publications {
-        match admit(intake, source, publication) {
+        match admit(intake, source, publication, contact) {
             Ok(admitted) => match intake.store(way, admitted).await {
                 Ok(stored) => events.push(stored),
                 Err(error) if events.is_empty() => return Err(error.into()),
@@ -95,14 +100,19 @@ pub(crate) async fn store(
 }
 
 /// What a known provider reports is a fact; any other sender is a publisher.
-fn admit(intake: &Intake, source: &Source, publication: Publication) -> Result<Admitted, Refused> {
+fn admit(
+    intake: &Intake,
+    source: &Source,
+    publication: Publication,
+    contact: Option<&str>,
+) -> Result<Admitted, Refused> {
     let admitted = match source.provider {
         Provider::Standard => intake.admit(&source.tenant, publication),
         Provider::Twilio | Provider::ElevenLabs | Provider::CallerDesk | Provider::WhatsApp => {
             intake.admit_observation(&source.tenant, publication)
         }
     };
-    protection::refuse_copied(admitted?)
+    protection::refuse_copied(admitted?, contact)
 }
 
 /// Keeps what was not understood; returns its id.

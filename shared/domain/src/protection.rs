@@ -19,8 +19,8 @@ mod fields;
 mod tests;
 
 pub use fields::{
-    Protection, holds_sealed, is_sealed, locked_in, looks_sealed, open_json, open_value_of,
-    seal_fields, sealed_for, subjects_in,
+    Protection, holds_sealed, holds_sealed_besides, is_sealed, locked_in, looks_sealed, open_json,
+    open_value_of, seal_fields, sealed_for, subjects_in,
 };
 
 /// What a sealed field begins with; the number is the form's version.

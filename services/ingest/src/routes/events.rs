@@ -84,5 +84,5 @@ fn admit(
         let detail = "this token may not choose who else gets its events";
         return Err(Refused::new("forbidden", Some("/audience"), detail));
     }
-    protection::refuse_copied(intake.admit(&identity.tenant, publication)?)
+    protection::refuse_copied(intake.admit(&identity.tenant, publication)?, None)
 }

@@ -116,6 +116,11 @@ pub fn subjects_in<'a>(json: &'a [u8], tenant: &'a Tenant) -> impl Iterator<Item
     sealed_in(json).filter_map(move |text| subject_of(tenant, text))
 }
 
+/// Whether some JSON holds a sealed text that the platform has not put there itself.
+pub fn holds_sealed_besides(json: &[u8], tenant: &Tenant, own: Option<&str>) -> bool {
+    sealed_in(json).any(|text| Some(text) != own && subject_of(tenant, text).is_some())
+}
+
 /// Whose of the sealed texts in some JSON these keys do not open, each person once.
 pub fn locked_in(
     json: &[u8],

@@ -52,6 +52,19 @@ fn whose_the_sealed_texts_are_is_known_without_opening_them() {
 }
 
 #[test]
+fn only_the_text_that_the_platform_put_there_is_its_own() {
+    let (name, person) = (json!("Maya"), person("acme", "7"));
+    let [own, copied] = [1, 2].map(|once| seal(&key(), &person, &name, [once; 12]));
+    let holds = |data: Value, own: Option<&str>| {
+        holds_sealed_besides(data.to_string().as_bytes(), &person.tenant, own)
+    };
+    assert!(holds(json!({ "name": own }), None));
+    assert!(!holds(json!({ "name": own }), Some(&own)));
+    assert!(holds(json!({ "name": own, "note": copied }), Some(&own)));
+    assert!(!holds(json!({ "name": "Maya" }), Some("Maya")));
+}
+
+#[test]
 fn without_its_key_a_field_is_a_tombstone() {
     let (mut sealed, person) = (data(), person("acme", "7"));
     seal_fields(&mut sealed, &messages(), &person, &key(), || [1; 12]);

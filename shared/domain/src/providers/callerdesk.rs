@@ -9,13 +9,27 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use super::fields::{Data, Form, iso, json, number, required_text, text, within_four_digits};
 use super::{Mapped, Observation, Unmappable};
 
-/// `workspace` is the source's tenant, which the CRM calls so.
-pub fn map_event(body: &[u8], workspace: &str) -> Mapped {
+/// The most characters of a contact's name that an event may have.
+const LONGEST_NAME: usize = 256;
+
+/// `workspace` is the source's tenant, which the CRM calls so; `contact` is the name of whose number it is, where
+/// somebody knows it.
+pub fn map_event(body: &[u8], workspace: &str, contact: Option<&str>) -> Mapped {
     let report = read(body)?;
-    let call = Call { id: call_id(&report, body), workspace, report };
-    match call.kind()? {
+    let kind = kind(&report)?;
+    let call = Call { id: call_id(&report, body), workspace, contact, report };
+    match kind {
         Kind::Live => call.live(),
         Kind::Completed => call.completed(),
+    }
+}
+
+/// Whose name a report of a call should have, by the last ten digits of the number; `None` for any other body.
+pub fn reported_number(body: &[u8]) -> Option<String> {
+    let report = read(body).ok()?;
+    match kind(&report).ok()? {
+        Kind::Live => None,
+        Kind::Completed => last_ten_digits(&text(&report, sides(&report).person)?),
     }
 }
 
@@ -30,29 +44,44 @@ enum Kind {
     Completed,
 }
 
+fn kind(report: &Value) -> Result<Kind, Unmappable> {
+    let has = |pointer| text(report, pointer).is_some();
+    match text(report, "/type").as_deref() {
+        Some("live_call") => Ok(Kind::Live),
+        Some("call_report") => Ok(Kind::Completed),
+        Some(_) => Err(Unmappable::new("type has an unknown value")),
+        // The provider itself sends no type; only a report has an end.
+        None if has("/EndTime") || has("/CallDuration") => Ok(Kind::Completed),
+        None if has("/SourceNumber") => Ok(Kind::Live),
+        None => Err(Unmappable::new("neither type nor SourceNumber is there")),
+    }
+}
+
+/// Where the numbers of a call's two sides stand, and which way it went.
+struct Sides {
+    person: &'static str,
+    other: &'static str,
+    direction: Option<&'static str>,
+}
+
+/// The person called is the destination; a caller into the menu (IVR) is the source.
+fn sides(report: &Value) -> Sides {
+    let (source, destination) = ("/SourceNumber", "/DestinationNumber");
+    match text(report, "/Direction").as_deref() {
+        Some("IVR") => Sides { person: source, other: destination, direction: Some("inbound") },
+        Some(_) => Sides { person: destination, other: source, direction: Some("outbound") },
+        None => Sides { person: destination, other: source, direction: None },
+    }
+}
+
 struct Call<'a> {
     id: String,
     workspace: &'a str,
+    contact: Option<&'a str>,
     report: Value,
 }
 
 impl Call<'_> {
-    fn kind(&self) -> Result<Kind, Unmappable> {
-        match text(&self.report, "/type").as_deref() {
-            Some("live_call") => Ok(Kind::Live),
-            Some("call_report") => Ok(Kind::Completed),
-            Some(_) => Err(Unmappable::new("type has an unknown value")),
-            // The provider itself sends no type; only a report has an end.
-            None if text(&self.report, "/EndTime").is_some()
-                || text(&self.report, "/CallDuration").is_some() =>
-            {
-                Ok(Kind::Completed)
-            }
-            None if text(&self.report, "/SourceNumber").is_some() => Ok(Kind::Live),
-            None => Err(Unmappable::new("neither type nor SourceNumber is there")),
-        }
-    }
-
     fn live(&self) -> Mapped {
         let start = self.time("/StartTime");
         let data = self.base("live_call")?.with("status", required_text(&self.report, "/Status")?);
@@ -65,6 +94,7 @@ impl Call<'_> {
         let end = self.time("/EndTime");
         let data = self
             .base("call_completed")?
+            .maybe("contactName", self.contact.filter(|name| is_telling(name)))
             .with("status", outcome(&said))
             .with("providerStatus", said)
             .with("duration", format!("{}m {}s", seconds / 60, seconds % 60))
@@ -80,13 +110,7 @@ impl Call<'_> {
     }
 
     fn base(&self, kind: &str) -> Result<Data, Unmappable> {
-        let outbound = text(&self.report, "/Direction").map(|direction| direction != "IVR");
-        // The person called is the destination; a caller into the menu (IVR) is the source.
-        let (person, other) = if outbound == Some(false) {
-            ("/SourceNumber", "/DestinationNumber")
-        } else {
-            ("/DestinationNumber", "/SourceNumber")
-        };
+        let Sides { person, other, direction } = sides(&self.report);
         Ok(Data::default()
             .with("type", kind)
             .with("workspaceId", self.workspace)
@@ -94,7 +118,7 @@ impl Call<'_> {
             .with("phoneNumber", required_text(&self.report, person)?)
             .maybe("virtualNumber", text(&self.report, other))
             .maybe("agentNumber", text(&self.report, "/DialWhomNumber"))
-            .maybe("direction", outbound.map(|out| if out { "outbound" } else { "inbound" }))
+            .maybe("direction", direction)
             .time("startTime", self.time("/StartTime")))
     }
 
@@ -130,6 +154,11 @@ fn call_id(report: &Value, body: &[u8]) -> String {
         let digest = Sha256::digest(body);
         digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
     })
+}
+
+/// What the catalogue would not take is left out: the call is worth more than whose it is.
+fn is_telling(name: &str) -> bool {
+    !name.trim().is_empty() && name.chars().count() <= LONGEST_NAME
 }
 
 fn outcome(status: &str) -> &'static str {

@@ -1,6 +1,7 @@
 //! Questions about views: what an entry or a list is now, or was at a position of the log.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Sequences;
@@ -117,4 +118,12 @@ pub struct ContactRequest {
 pub struct ContactAnswer {
     /// The newest one; null where there is none.
     pub contact: Box<RawValue>,
+}
+
+impl ContactAnswer {
+    /// The contact's name as the view has it, which is sealed where the tenant has names sealed.
+    pub fn name(&self) -> Option<String> {
+        let contact: Value = serde_json::from_str(self.contact.get()).ok()?;
+        Some(contact.get("name")?.as_str()?.to_owned())
+    }
 }

@@ -156,6 +156,27 @@ async fn questions_are_answered_across_services() {
 }
 
 #[tokio::test]
+async fn ingest_asks_the_read_side_whose_a_number_is_and_nothing_else() {
+    let server = TestNats::start().await;
+    let (ingest, replay) = (server.nats("ingest").await, server.nats("replay").await);
+    let mut server = replay.serve("replay.request.*.*", "replay").await.unwrap();
+    replay.flush(Duration::from_secs(1)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let asked = "replay.request.acme.contact-by-phone";
+    let (answer, ()) = tokio::join!(ingest.request(asked, "question".into(), SOON), async {
+        let request = server.next().await.unwrap();
+        assert_eq!(request.subject.as_str(), asked);
+        request.respond("answer".into()).await.unwrap();
+    });
+    assert_eq!(answer, Ok("answer".into()));
+    for question in ["refs", "view", "quarantine-show", "quarantine-redrive"] {
+        let asked = format!("replay.request.acme.{question}");
+        let answer = ingest.request(&asked, Bytes::new(), REFUSED).await;
+        assert_eq!(answer, Err(RequestError::Timeout), "{question}");
+    }
+}
+
+#[tokio::test]
 async fn signals_reach_gateways_and_replies_reach_the_one_that_asked() {
     let server = TestNats::start().await;
     let (ingest, gateway) = (server.nats("ingest").await, server.nats("gateway").await);

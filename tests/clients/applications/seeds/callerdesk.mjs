@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createTRPCClient, httpBatchStreamLink, httpSubscriptionLink, splitLink } from "@trpc/client";
 import { EventSource } from "eventsource";
 import superjson from "superjson";
-import { ask, Inbox, journey, proved, settings, until } from "./journey.mjs";
+import { ask, Inbox, journey, proved, publish, request, settings, until } from "./journey.mjs";
 
 // What the browser adds by itself: the session's cookies and the page's origin.
 const session = (token) => ({
@@ -104,6 +104,17 @@ await journey(async () => {
   assert.equal(direction, "outbound");
   assert.match(phoneNumber, /\d{10}$/);
   proved("call_completed", "webhook:call_report");
+
+  // A contact of the CRM's, whose number is written in another way than the provider does.
+  const contact = { id: "c-1", name: "Maya Rao", phone: "+91 87654-32109" };
+  await publish("contact:created", { contact });
+  await until("the contact is known", async () => {
+    const view = await (await request("GET", "/v1/views/contacts/c-1", settings.tokens.admin)).json();
+    return view.value?.name === contact.name;
+  });
+  await report({ CallSid: "1672649960.1", DestinationNumber: "08765432109" });
+  assert.equal((await page.inbox.take("popup")).contactName, "Maya Rao");
+  proved("contact-name");
 
   for (const [told, shown] of [
     ["NOANSWER", "No Answer"],
