@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+mod activity;
 mod answer;
 mod audio;
 mod catalogue;
@@ -146,7 +147,8 @@ fn change(
     }
 }
 
-/// The clock of alerts and what else the log drives: pages, calls to end, what gateways have delivered.
+/// The clock of alerts and what else the log drives: pages, calls to end, what gateways have delivered, what
+/// administrators are told of.
 fn crises(
     tasks: &mut Tasks,
     nats: &Nats,
@@ -158,6 +160,7 @@ fn crises(
     escalation::start(tasks, nats, &chains, decider, intake.metrics());
     effects::start(tasks, nats, intake, &chains, twilio)?;
     receipts::start(tasks, nats, intake);
+    activity::start(tasks, nats, intake);
     let stop = tasks.shutdown();
     let reload = move || chains.reload();
     tasks.spawn("escalation file", environment::on_hangup(ESCALATION_FILE.name, stop, reload));
