@@ -16,7 +16,7 @@ use runtime::nats::Nats;
 use runtime::ops::{self, Condition, Readiness};
 use runtime::tasks::{BoxError, Tasks};
 use runtime::vault::Vault;
-use runtime::{config as environment, http};
+use runtime::{config as environment, health, http};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -118,6 +118,7 @@ pub async fn run(
     tasks.spawn("revocations", revocations);
     let promised = readiness.condition("durability");
     tasks.spawn("durability", config.durability.heed(nats.clone(), promised, stop.clone()));
+    tasks.spawn("health", health::tell(nats.clone(), readiness.clone(), stop.clone()));
     let reachable = readiness.condition("nats");
     tasks.spawn("connection", watch(nats.clone(), reachable, readiness, stop.clone()));
     let uploads = Arc::new(Semaphore::new(UPLOADS));
