@@ -8,7 +8,6 @@
     reason = "the whole crate is a test"
 )]
 
-mod administrators;
 mod ai;
 mod authorisation;
 mod browser;

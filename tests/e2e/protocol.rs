@@ -7,7 +7,6 @@ use serde_json::{Value as Json, json};
 use crate::checker::{History, Start, Value};
 use crate::clients::http::{Answer, Request};
 use crate::clients::publisher::Kind;
-use crate::clients::sse::EventSource;
 use crate::clients::token::{service, token};
 use crate::clients::websocket::{WebSocket, handshake, handshake_with};
 use crate::harness::cast::{agent, calls, journey, publisher, source, team};
@@ -345,11 +344,9 @@ async fn history_is_read_forwards_backwards_by_type_and_as_lines() {
 #[tokio::test]
 async fn an_event_source_says_when_to_come_back_and_starts_from_the_earliest_on_demand() {
     journey(60, async {
-        // An agent: what administrators are told of the platform itself would break the silence.
         let (platform, history) = (TestPlatform::start().await, History::new());
         team(&history, "t").publish(platform.ingest(), 3).await;
-        let token = token(TENANT, "bob", "agent");
-        let mut events = EventSource::new(&history, "bob", &token, &["team"]);
+        let mut events = source(&history, "bob", &["team"]);
         events.connect(platform.gateway(), Start::Earliest).await.unwrap();
         events.receive(3).await;
         assert!(events.retry.as_ref().is_some_and(|retry| retry.parse::<u32>().is_ok()));

@@ -22,7 +22,6 @@ use tokio::time::{Instant, sleep_until};
 use crate::commands::Answer;
 use crate::devices::Device;
 use crate::edge::{Edge, Opening};
-use crate::greeting;
 use crate::line::{GapReason, Line, Step};
 use crate::queries;
 use crate::session::Session;
@@ -81,7 +80,7 @@ struct EventStream {
     ask_at: Instant,
     /// The position that the client was last told.
     told: Option<Cursor>,
-    /// What it is told when it comes, and what follows a gap, in the order of the channels.
+    /// What follows a gap, in the order of the channels.
     snapshots: FuturesOrdered<BoxFuture<'static, Answer>>,
 }
 
@@ -128,10 +127,6 @@ impl EventStream {
             told: None,
             snapshots: FuturesOrdered::new(),
         };
-        if dialect.has_snapshots() {
-            let works = greeting::works(&stream.edge, &stream.identity, channels);
-            stream.snapshots.extend(works);
-        }
         let gap = opening.gap.map(|reason| stream.gap(channels, reason));
         // From here on, also when the connection is cut before the first event.
         let position = position.map(|cursor| dialect.position(&cursor));

@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 use crate::commands::Answer;
 use crate::commands::desk::{Then, To};
 use crate::edge::{Edge, Refused, Shared, UNAVAILABLE};
-use crate::greeting::ADMIN;
 use crate::history;
 use crate::member::Member;
 use crate::views::{self, Viewed, Wanted};
@@ -33,6 +32,9 @@ pub(crate) const NAMES: [&str; 4] = [HISTORY, VIEW, METRICS, CALLS];
 /// What follows a gap, by the name it has on a WebSocket and with Socket.IO.
 pub(crate) const SNAPSHOT: &str = "snapshot";
 pub(crate) const THROUGHLINE_SNAPSHOT: &str = "throughline:snapshot";
+
+/// The channel whose snapshot is the open alerts.
+const ADMIN: &str = "admin";
 
 /// The event that answers [`CALLS`], and the channel that goes on behind it.
 const ACTIVE_CALLS: &str = "active_calls";

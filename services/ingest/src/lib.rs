@@ -16,12 +16,11 @@ use runtime::nats::Nats;
 use runtime::ops::{self, Condition, Readiness};
 use runtime::tasks::{BoxError, Tasks};
 use runtime::vault::Vault;
-use runtime::{config as environment, health, http};
+use runtime::{config as environment, http};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-mod activity;
 mod answer;
 mod audio;
 mod catalogue;
@@ -119,7 +118,6 @@ pub async fn run(
     tasks.spawn("revocations", revocations);
     let promised = readiness.condition("durability");
     tasks.spawn("durability", config.durability.heed(nats.clone(), promised, stop.clone()));
-    tasks.spawn("health", health::tell(nats.clone(), readiness.clone(), stop.clone()));
     let reachable = readiness.condition("nats");
     tasks.spawn("connection", watch(nats.clone(), reachable, readiness, stop.clone()));
     let uploads = Arc::new(Semaphore::new(UPLOADS));
@@ -149,8 +147,7 @@ fn change(
     }
 }
 
-/// The clock of alerts and what else the log drives: pages, calls to end, what gateways have delivered, what
-/// administrators are told of.
+/// The clock of alerts and what else the log drives: pages, calls to end, what gateways have delivered.
 fn crises(
     tasks: &mut Tasks,
     nats: &Nats,
@@ -162,7 +159,6 @@ fn crises(
     escalation::start(tasks, nats, &chains, decider, intake.metrics());
     effects::start(tasks, nats, intake, &chains, twilio)?;
     receipts::start(tasks, nats, intake);
-    activity::start(tasks, nats, intake);
     let stop = tasks.shutdown();
     let reload = move || chains.reload();
     tasks.spawn("escalation file", environment::on_hangup(ESCALATION_FILE.name, stop, reload));

@@ -36,8 +36,6 @@ pub(crate) enum To {
     Event(&'static str),
     /// The same where there is something to tell; a failure and an empty list are told to nobody.
     Greeting(&'static str),
-    /// The answer holds events, see [`crate::greeting`]; a failure is told to nobody.
-    Newcomer,
     /// A Socket.IO callback.
     Callback(u64),
     /// The id of a WebSocket message.

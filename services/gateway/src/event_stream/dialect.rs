@@ -7,7 +7,6 @@ use domain::{Channel, Identity};
 use serde_json::{Value, json};
 
 use crate::commands::Answer;
-use crate::greeting;
 use crate::line::GapReason;
 use crate::queries;
 use crate::wires::{Wire, sse, trpc};
@@ -62,22 +61,15 @@ impl Dialect {
         }
     }
 
-    /// Whether the client is told how things stand, after a gap and when it comes; a subscription carries calls alone.
+    /// Whether a gap is followed by the state of its channels; a subscription carries calls alone.
     pub(super) const fn has_snapshots(self) -> bool {
         matches!(self, Self::Sse)
     }
 
     /// It has no position of its own; what cannot be told the client may ask for itself.
     pub(super) fn snapshot(self, answer: Answer) -> Option<Bytes> {
-        if !self.has_snapshots() || !answer.is_ok() {
-            return None;
-        }
-        if answer.field("figures").is_none() {
-            return Some(sse::message(queries::SNAPSHOT, &answer.into_payload()));
-        }
-        let figures = greeting::figures(&answer);
-        let told: Vec<_> = figures.iter().map(|it| sse::message(&it.name, &it.data)).collect();
-        (!told.is_empty()).then(|| told.concat().into())
+        let can_be_told = self.has_snapshots() && answer.is_ok();
+        can_be_told.then(|| sse::message(queries::SNAPSHOT, &answer.into_payload()))
     }
 
     /// Moves the client's position without an event.

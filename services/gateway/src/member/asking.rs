@@ -79,13 +79,6 @@ impl Member {
         self.ask(Job { about: "questions".to_owned(), is_large: false, asked, work })
     }
 
-    /// Asks for something that the client is told unasked. Its own questions do not wait behind it.
-    pub(crate) fn greet(&mut self, work: Work) {
-        let asked = Asked { to: To::Newcomer, then: Then::Nothing, failure: None };
-        // A connection that has just begun has room for it.
-        let _full = self.ask(Job { about: "greeting".to_owned(), is_large: false, asked, work });
-    }
-
     /// Takes a piece of something large about `about`; `Some` is its answer already.
     pub(crate) fn piece(
         &mut self,

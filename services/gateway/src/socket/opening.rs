@@ -13,7 +13,6 @@ use super::ending::Ending;
 use super::io::Happened;
 use super::requests::BAD_MESSAGE;
 use crate::edge::Refused;
-use crate::greeting;
 use crate::line::GapReason;
 use crate::member::{Brought, Member, Opened};
 use crate::queries;
@@ -205,7 +204,6 @@ impl Connection {
         if !recovered {
             queries::open_alerts(&self.edge, &mut member, queries::SNAPSHOT);
         }
-        greeting::greet(&self.edge, &mut member);
         self.member = Some(member);
         if let Some(reason) = gap {
             self.tell_gap(&[], reason);

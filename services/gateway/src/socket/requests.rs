@@ -11,7 +11,6 @@ use super::opening::who;
 use crate::commands::Answer;
 use crate::commands::desk::{Answered, Asked, Then, To};
 use crate::edge::{FORBIDDEN, Refused};
-use crate::greeting::{self, Figure};
 use crate::line::GapReason;
 use crate::member::Joined;
 use crate::throttle::Verdict;
@@ -92,11 +91,6 @@ impl Connection {
             (To::Event(name), true) => self.send(name, &answer.into_payload()),
             (To::Greeting(name), true) if !queries::is_empty(&answer) => {
                 self.send(name, &answer.into_payload());
-            }
-            (To::Newcomer, _) => {
-                for Figure { name, data } in greeting::figures(&answer) {
-                    self.send(&name, &data);
-                }
             }
             (To::Greeting(_), _) => {}
             (To::Nobody | To::Callback(_), true) => {}

@@ -16,7 +16,6 @@ use tokio::time::{Instant, timeout};
 use super::platform::{Hold, Platform, closing};
 use super::{Closing, Outbox};
 use crate::edge::Refused;
-use crate::greeting;
 use crate::line::{GapReason, Line, Step};
 use crate::member::{Brought, Member, Opened};
 use crate::queries;
@@ -126,7 +125,6 @@ impl Platform {
         if !recovered {
             queries::open_alerts(&self.edge, &mut member, queries::THROUGHLINE_SNAPSHOT);
         }
-        greeting::greet(&self.edge, &mut member);
         self.begin(member, hold);
         if let Some(Broken { channels, reason }) = broken {
             self.tell_gap_at(&channels, reason, cursor, outbox);

@@ -9,7 +9,6 @@ use super::{Closing, Outbox};
 use crate::commands::Answer;
 use crate::commands::desk::{Answered, Asked, Then, To};
 use crate::edge::{FORBIDDEN, Refused};
-use crate::greeting::{self, Figure};
 use crate::line::GapReason;
 use crate::member::Joined;
 use crate::throttle::Verdict;
@@ -81,11 +80,6 @@ impl Platform {
             To::Greeting(name) => {
                 if answer.is_ok() && !queries::is_empty(&answer) {
                     self.emit(name, &answer.into_payload(), outbox);
-                }
-            }
-            To::Newcomer => {
-                for Figure { name, data } in greeting::figures(&answer) {
-                    self.emit(&name, &data, outbox);
                 }
             }
             To::Nobody | To::Reference(_) if answer.is_ok() => {}

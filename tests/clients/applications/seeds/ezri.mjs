@@ -94,12 +94,6 @@ async function notifications({ phone, laptop, admin }) {
   proved("notification:read");
   await laptop.inbox.take("notification:badge", ({ unread }) => unread === 0);
   proved("notification:badge");
-  await publish("notification:new", notification);
-  await laptop.inbox.take("notification:badge", ({ unread }) => unread === 1);
-  const tablet = await connect(tokens.user);
-  assert.equal((await tablet.inbox.take("notification:badge")).unread, 1);
-  tablet.socket.disconnect();
-  proved("badge-at-once");
 }
 
 // `useEffect` of ActiveSession.tsx, and what the administrators see of it.
@@ -116,16 +110,6 @@ async function conversation({ phone, laptop, admin }) {
   proved("session:started");
   await admin.inbox.take("session:active", ({ count }) => count === 1);
   proved("session:active");
-  const desk = await connect(tokens.second);
-  assert.equal((await desk.inbox.take("session:active")).count, 1);
-  desk.socket.disconnect();
-  proved("sessions-at-once");
-  await admin.inbox.take("admin:stats", ({ users: people, sessions, alerts }) => people === 1 && sessions === 1 && alerts === 0);
-  proved("admin:stats");
-  const begun = await admin.inbox.take("admin:activity", ({ action }) => action === "session.started");
-  assert.deepEqual([begun.userId, begun.resource], [users.user, conversationId]);
-  assert(!Number.isNaN(Date.parse(begun.timestamp)));
-  proved("admin:activity");
 
   socket.emit("conversation:message", { conversationId, message: "Please read chapter seven." });
   const calm = await inbox.take("ai:response");
@@ -250,10 +234,6 @@ await journey(async () => {
   assert(phone.rooms.includes(`user:${users.user}`) && !phone.rooms.includes("admin"));
   assert(admin.rooms.includes("admin"));
   proved("user-room", "admin-room");
-  for (const part of ["gateway", "ingest", "ai-proxy", "replay", "nats"]) {
-    await admin.inbox.take("system:health", ({ component, status }) => component === part && status === "ok");
-  }
-  proved("system:health");
   await notifications(people);
   const conversationId = await conversation(people);
   await crisis(people, conversationId);
