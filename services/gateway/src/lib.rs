@@ -63,6 +63,7 @@ pub use config::Config;
 use edge::{Edge, Shared};
 use hub::Hub;
 use library::Library;
+pub use socket::echo;
 
 /// What the service serves on, bound by the caller so that a test can take port 0.
 #[derive(Debug)]

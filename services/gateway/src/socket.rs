@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper::upgrade::OnUpgrade;
 use runtime::auth::Credentials;
 use runtime::http::{Peer, Problem, into_raw};
 use sha1::{Digest as _, Sha1};
@@ -16,12 +17,14 @@ use crate::member::Brought;
 use crate::problems;
 
 mod connection;
+mod echo;
 mod ending;
 pub(crate) mod io;
 mod opening;
 mod requests;
 
 use connection::Connection;
+pub use echo::echo;
 use io::Socket;
 
 const STOPPING: Refused =
@@ -50,14 +53,22 @@ pub(crate) async fn upgrade(
     let upgrading = hyper::upgrade::on(&mut request);
     let connections = edge.connections.clone();
     connections.spawn(async move {
-        let socket = match upgrading.await.map(into_raw) {
-            Ok(Ok(raw)) => Socket::new(raw),
-            Ok(Err(error)) => return debug!(%error, "upgrade"),
-            Err(error) => return debug!(%error, "upgrade"),
-        };
-        Box::pin(Connection::run(edge, socket, peer, credentials, brought)).await;
+        if let Some(socket) = upgraded(upgrading).await {
+            Box::pin(Connection::run(edge, socket, peer, credentials, brought)).await;
+        }
     });
     switching_protocols(accept)
+}
+
+/// The socket behind a request that was answered with [`switching_protocols`].
+pub(crate) async fn upgraded(upgrading: OnUpgrade) -> Option<Socket> {
+    let raw = upgrading.await.map(into_raw);
+    match raw {
+        Ok(Ok(raw)) => return Some(Socket::new(raw)),
+        Ok(Err(error)) => debug!(%error, "upgrade"),
+        Err(error) => debug!(%error, "upgrade"),
+    }
+    None
 }
 
 /// The answer to an upgrade, with what [`accept_key`] found.

@@ -1,11 +1,12 @@
 //! The listener that the official Engine.IO and Socket.IO suites talk to: the gateway's own engine and namespaces
-//! with the suites' options and handlers.
+//! with the suites' options and handlers. At its root it echoes what it is sent over a WebSocket, for Autobahn's suite.
 //!
 //! `cargo run --release -p gateway --example conformance -- 127.0.0.1:3000`
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use gateway::echo;
 use gateway::socketio::{Options, routes};
 use runtime::http::{ServeOptions, bind, edge, serve};
 use runtime::tasks::{BoxError, Connections, stop_on_signals};
@@ -30,8 +31,9 @@ async fn main() -> Result<(), BoxError> {
         "/socket.io",
         options,
         Suites(options),
-        connections,
+        connections.clone(),
     ));
+    let app = app.merge(echo("/", connections));
     let (shutdown, _signals) = stop_on_signals()?;
     let listeners = bind(&[address], "the first argument").await?;
     Ok(serve(listeners, edge(app, None), ServeOptions::default(), shutdown).await?)

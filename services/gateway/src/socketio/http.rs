@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use runtime::auth::Credentials;
-use runtime::http::{Peer, into_raw, read_body};
+use runtime::http::{Peer, read_body};
 use runtime::ids;
 use runtime::tasks::Connections;
 use tracing::debug;
@@ -19,7 +19,7 @@ use super::engine::Engine;
 use super::sessions::{Command, Sessions, Waiting};
 use super::{Applications, Closing, Handshake, Options};
 use crate::socket::io::Socket;
-use crate::socket::{accept_key, switching_protocols};
+use crate::socket::{accept_key, switching_protocols, upgraded};
 use crate::wires::engineio::{self, Asked, Refusal, Terms, Transport};
 
 #[derive(Clone)]
@@ -122,11 +122,7 @@ impl<A: Applications> Server<A> {
         let upgrading = hyper::upgrade::on(&mut request);
         let (server, handshake) = (self.clone(), handshake(&request, peer, None));
         self.connections.spawn(async move {
-            let socket = match upgrading.await.map(into_raw) {
-                Ok(Ok(raw)) => Socket::new(raw),
-                Ok(Err(error)) => return debug!(%error, "upgrade"),
-                Err(error) => return debug!(%error, "upgrade"),
-            };
+            let Some(socket) = upgraded(upgrading).await else { return };
             match sid {
                 Some(sid) => {
                     let upgrade = Command::Upgrade(Box::new(socket));
