@@ -107,8 +107,10 @@ impl Explorer {
             78..84 => self.rewind(world).await,
             84..90 => self.join(world).await,
             90..95 => {
+                // Asked before: while the answer is awaited, more may come that was not acknowledged.
+                let is_of_now = self.socket.cursors.len() > self.since;
                 self.socket.acknowledge().await.unwrap();
-                self.acknowledged = self.socket.cursors.len() > self.since;
+                self.acknowledged = is_of_now;
             }
             95..99 if self.acknowledged => {
                 let gateway = world.gateway();
