@@ -1,8 +1,14 @@
 //! Whoever was away gets exactly what it missed, in order, once, then live; whatever was killed meanwhile.
 
+use std::net::SocketAddr;
+
+use serde_json::{Value as Json, json};
+
 use crate::checker::{History, Start};
-use crate::harness::cast::{agent, calls, journey, source};
-use crate::harness::{Options, Service, TestPlatform};
+use crate::clients::token::token;
+use crate::clients::websocket::{WebSocket, handshake};
+use crate::harness::cast::{agent, calls, journey, source, team};
+use crate::harness::{Options, Service, TENANT, TestPlatform};
 
 #[derive(Clone, Copy)]
 enum Victim {
@@ -136,6 +142,59 @@ async fn a_device_without_a_cursor_goes_on_from_what_it_acknowledged() {
         events.drain().await;
         socket.drain().await;
         history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
+
+/// A page that has forgotten everything but the name of its device, and perhaps a position.
+async fn page(history: &History, to: SocketAddr, cursor: Option<&str>) -> WebSocket {
+    let mut page = WebSocket::new(history, "page", &token(TENANT, "ann", "agent"), &[]);
+    page.adopt(handshake(to, "/ws").await.unwrap());
+    let mut payload = json!({ "token": token(TENANT, "ann", "agent"), "device": "desk-1" });
+    if let Some(cursor) = cursor {
+        payload["cursor"] = json!(cursor);
+    }
+    page.send(&json!({ "type": "auth", "payload": payload })).await.unwrap();
+    page.wait_for("authenticated").await.unwrap();
+    page
+}
+
+async fn next_call(page: &mut WebSocket) -> Json {
+    page.wait(|frame| frame["room"] == "calls" && !frame["cursor"].is_null()).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_while_another_channel_is_caught_up_with_does_not_come_again() {
+    journey(60, async {
+        let (mut platform, history) = (TestPlatform::start().await, History::new());
+        team(&history, "t").publish(platform.ingest(), 1).await;
+        let mut writer = calls(&history, "w");
+        let mut ann = page(&history, platform.gateway(), None).await;
+        ann.join("calls", Start::Now).await.unwrap();
+        writer.publish(platform.ingest(), 2).await;
+        next_call(&mut ann).await;
+        let second = next_call(&mut ann).await;
+        ann.request("ack", json!({ "cursor": second["cursor"] })).await.unwrap();
+        writer.publish(platform.ingest(), 2).await;
+        next_call(&mut ann).await;
+        let fourth = next_call(&mut ann).await["cursor"].clone();
+
+        // Nobody can read what is older than the gateway that begins now, so the join's back-fill waits.
+        platform.kill(Service::Replay);
+        strike(&mut platform, Victim::Service(Service::Gateway)).await;
+        let mut ann = page(&history, platform.gateway(), fourth.as_str()).await;
+        ann.join("calls", Start::Now).await.unwrap();
+        ann.join("team", Start::Earliest).await.unwrap();
+        let answer = ann.request("ack", json!({ "cursor": fourth })).await.unwrap();
+        assert_eq!(answer["type"], "ack", "{answer}");
+        ann.cut();
+        platform.restart(Service::Replay).await;
+        let mut ann = page(&history, platform.gateway(), None).await;
+        ann.join("calls", Start::Now).await.unwrap();
+        writer.publish(platform.ingest(), 1).await;
+        let next = next_call(&mut ann).await;
+        assert_eq!(next["payload"]["callerName"], "val-w-5", "{next}");
         platform.finish().await;
     })
     .await;

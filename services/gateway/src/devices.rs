@@ -151,6 +151,23 @@ impl Devices {
         Ok(is_known)
     }
 
+    /// The same where a position speaks of only some of what the device follows: kept only if the device had nothing
+    /// but these channels when it acknowledged last, as the others are not to begin behind it.
+    pub(crate) async fn acknowledge_part(
+        &self,
+        device: &Device,
+        channels: &[Channel],
+        cursor: &Cursor,
+    ) -> Result<(), KvError> {
+        let wanted = names(channels);
+        self.change(device, |stored| match stored.sets.first_mut() {
+            Some(set) if set.channels == wanted => self.advance(device, set, cursor),
+            Some(_) => false,
+            None => stored.put_first(&wanted) && self.advance(device, &mut stored.sets[0], cursor),
+        })
+        .await
+    }
+
     fn advance(&self, device: &Device, set: &mut Set, cursor: &Cursor) -> bool {
         let old = self.keys.decode(&device.tenant, &set.cursor).unwrap_or_default();
         let is_same_log = StreamId::ALL.into_iter().all(|stream| {

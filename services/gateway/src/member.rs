@@ -202,13 +202,16 @@ impl Member {
         let cursor = self.edge.hub.keys.decode(&self.identity.tenant, cursor);
         let cursor = cursor.map_err(|_| BAD_CURSOR)?;
         self.received(cursor);
-        if self.line.session().is_filling() && !cursor.mark.filling {
-            // It was given before the join that is being caught up with, and says nothing about that channel.
-            return Ok(());
-        }
-        let channels = self.asked_for();
-        let stored = self.edge.devices.acknowledge(&self.device, Some(&channels), &cursor).await;
-        stored.map(drop).map_err(|_| UNAVAILABLE)
+        let (devices, device) = (&self.edge.devices, &self.device);
+        let mut channels = self.asked_for();
+        let stored = if self.line.session().is_filling() && !cursor.mark.filling {
+            // It was given before the joins that are being caught up with, and says nothing about their channels.
+            channels.retain(|channel| !self.line.session().has_yet_to_fill(channel));
+            devices.acknowledge_part(device, &channels, &cursor).await
+        } else {
+            devices.acknowledge(device, Some(&channels), &cursor).await.map(drop)
+        };
+        stored.map_err(|_| UNAVAILABLE)
     }
 
     /// The channels that the client joined by itself.

@@ -160,6 +160,12 @@ impl Session {
         self.fills.is_filling() || !self.fills.waiting.is_empty()
     }
 
+    /// Whether something of the channel is still to be given that its join skipped.
+    pub(crate) fn has_yet_to_fill(&self, channel: &Channel) -> bool {
+        let is_current = self.fills.current().is_some_and(|current| current.channel == *channel);
+        is_current || self.fills.awaits(channel)
+    }
+
     /// How many joins wait for their back-fill.
     pub(crate) fn waiting_fills(&self) -> usize {
         self.fills.waiting.len()
