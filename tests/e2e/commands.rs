@@ -35,7 +35,7 @@ fn websocket() -> Json {
 }
 
 /// `POST /v1/commands` as this user.
-async fn post(to: SocketAddr, who: (&str, &str), command: &Json) -> Answer {
+pub(crate) async fn post(to: SocketAddr, who: (&str, &str), command: &Json) -> Answer {
     try_post(to, who, command).await.unwrap()
 }
 
@@ -46,7 +46,7 @@ async fn try_post(to: SocketAddr, who: (&str, &str), command: &Json) -> io::Resu
 }
 
 /// What a channel holds, as an admin sees it: the types of its events, in order, with their data.
-async fn log_of(gateway: SocketAddr, channel: &str) -> Vec<(String, Json)> {
+pub(crate) async fn log_of(gateway: SocketAddr, channel: &str) -> Vec<(String, Json)> {
     let target = format!("/v1/history?channel={}&limit=1000", encode(channel));
     let request = Request::get(&target).bearer(&token(TENANT, "judge", "admin"));
     let page = request.send(gateway).await.unwrap().json();

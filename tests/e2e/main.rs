@@ -8,6 +8,7 @@
     reason = "the whole crate is a test"
 )]
 
+mod administrators;
 mod ai;
 mod authorisation;
 mod browser;

@@ -17,6 +17,7 @@ mod voice;
 use std::time::Duration;
 
 use runtime::config::{self as environment, AI_FILE, AI_TEMPLATES_DIR, SAFETY_DIR};
+use runtime::health;
 use runtime::metrics::Metrics as Registry;
 use runtime::nats::Nats;
 use runtime::ops::{self, Readiness};
@@ -68,6 +69,7 @@ pub async fn run(
     tasks.spawn("catalogue", catalogue.follow(nats.clone(), told, stop.clone()));
     let promised = readiness.condition("durability");
     tasks.spawn("durability", durability.heed(nats.clone(), promised, stop.clone()));
+    tasks.spawn("health", health::tell(nats.clone(), readiness.clone(), stop.clone()));
     let screening = screen::run(nats, alarm, vault, registry, stop.clone());
     tasks.spawn("screen", screening);
     tasks.spawn("readiness", async move {

@@ -20,6 +20,7 @@ use crate::commands::Replies;
 use crate::config::Limits;
 use crate::devices::Devices;
 use crate::event_stream::Stalls;
+use crate::health::Health;
 use crate::hub::Hub;
 use crate::library::Library;
 use crate::line::GapReason;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub limits: Limits,
     pub meters: Meters,
     pub presence: Presence,
+    pub health: Health,
     pub receipts: Receipts,
     pub typing: Typing,
     /// Where decisions on commands come back.

@@ -31,6 +31,7 @@ mod entry;
 mod erasure;
 mod event_stream;
 mod feed;
+mod health;
 mod history;
 mod hub;
 mod library;
@@ -134,6 +135,9 @@ async fn serve(
     tasks.spawn("keys", vault.follow(keys, working.clone()));
     let promised = readiness.condition("durability");
     tasks.spawn("durability", config.durability.heed(nats.clone(), promised, working.clone()));
+    tasks.spawn("health", health::run(edge.clone(), working.clone()));
+    let own = runtime::health::tell(nats.clone(), readiness.clone(), working.clone());
+    tasks.spawn("own health", own);
     tasks.spawn("presence", presence::run(edge.clone(), working.clone()));
     tasks.spawn("typing", typing::run(edge.clone(), signals, working.clone()));
     let accepting = accept(config, public, edge, (readiness, door), stop);
@@ -197,6 +201,7 @@ fn edge(config: &Config, parts: Parts, metrics: &Metrics) -> Result<Edge, BoxErr
         receipts: receipts::Receipts::new(&registry.node, metrics),
         registry,
         presence,
+        health: health::Health::new(),
         typing,
         auth: Authenticator::new(config.auth.clone(), &client),
         limits: config.limits,

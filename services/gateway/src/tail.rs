@@ -170,6 +170,11 @@ impl Tail {
         self.topics.get(id)
     }
 
+    /// The tenants of which somebody is in a channel.
+    pub(crate) fn tenants_in(&self, channel: &Channel) -> Vec<Tenant> {
+        self.topics.tenants_in(channel)
+    }
+
     pub(crate) fn topic_of(&self, tenant: &Tenant, channel: &Channel) -> Option<TopicId> {
         self.topics.find(tenant, channel)
     }

@@ -16,11 +16,12 @@ use runtime::nats::Nats;
 use runtime::ops::{self, Condition, Readiness};
 use runtime::tasks::{BoxError, Tasks};
 use runtime::vault::Vault;
-use runtime::{config as environment, http};
+use runtime::{config as environment, health, http};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+mod activity;
 mod answer;
 mod audio;
 mod catalogue;
@@ -118,6 +119,7 @@ pub async fn run(
     tasks.spawn("revocations", revocations);
     let promised = readiness.condition("durability");
     tasks.spawn("durability", config.durability.heed(nats.clone(), promised, stop.clone()));
+    tasks.spawn("health", health::tell(nats.clone(), readiness.clone(), stop.clone()));
     let reachable = readiness.condition("nats");
     tasks.spawn("connection", watch(nats.clone(), reachable, readiness, stop.clone()));
     let uploads = Arc::new(Semaphore::new(UPLOADS));
@@ -147,7 +149,8 @@ fn change(
     }
 }
 
-/// The clock of alerts and what else the log drives: pages, calls to end, what gateways have delivered.
+/// The clock of alerts and what else the log drives: pages, calls to end, what gateways have delivered, what
+/// administrators are told of.
 fn crises(
     tasks: &mut Tasks,
     nats: &Nats,
@@ -159,6 +162,7 @@ fn crises(
     escalation::start(tasks, nats, &chains, decider, intake.metrics());
     effects::start(tasks, nats, intake, &chains, twilio)?;
     receipts::start(tasks, nats, intake);
+    activity::start(tasks, nats, intake);
     let stop = tasks.shutdown();
     let reload = move || chains.reload();
     tasks.spawn("escalation file", environment::on_hangup(ESCALATION_FILE.name, stop, reload));

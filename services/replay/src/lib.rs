@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use domain::StreamId;
 use domain::replay::question;
+use runtime::health;
 use runtime::metrics::Metrics;
 use runtime::nats::Nats;
 use runtime::ops::{self, Readiness};
@@ -64,6 +65,7 @@ pub async fn run(
     let promised = readiness.condition("durability");
     tasks.spawn("durability", config.durability.heed(nats.clone(), promised, stop.clone()));
     tasks.spawn("snapshots", snapshots.keep(stop.clone()));
+    tasks.spawn("health", health::tell(nats.clone(), readiness.clone(), stop.clone()));
     tasks.spawn("readiness", async move {
         stop.cancelled().await;
         readiness.stopping();

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or makes randomness; the manifest lists nothing that could.
 
+pub mod activity;
 pub mod aggregate;
 pub mod aggregates;
 pub mod asyncapi;

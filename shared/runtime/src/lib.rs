@@ -4,6 +4,7 @@ pub mod auth;
 pub mod catalogue;
 pub mod clock;
 pub mod config;
+pub mod health;
 pub mod http;
 pub mod ids;
 pub mod metrics;

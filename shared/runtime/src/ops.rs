@@ -58,6 +58,21 @@ impl Readiness {
         missing.map(|(name, why)| format!("{name}: {why}")).collect()
     }
 
+    /// The names of what is missing, without the reasons.
+    pub fn unmet(&self) -> Vec<String> {
+        let conditions = self.0.borrow();
+        if conditions.is_empty() {
+            return vec!["start".to_owned()];
+        }
+        let unmet = conditions.iter().filter(|(_, why)| why.is_some());
+        unmet.map(|(name, _)| (*name).to_owned()).collect()
+    }
+
+    /// Changes whenever a condition does.
+    pub fn changes(&self) -> watch::Receiver<Conditions> {
+        self.0.subscribe()
+    }
+
     pub fn is_ready(&self) -> bool {
         self.missing().is_empty()
     }

@@ -68,7 +68,7 @@ async fn a_react_application_whose_effects_remove_their_listeners_gets_all_that_
                 assert_eq!(shown["data"]["message"], format!("n-{count}"), "{shown}");
             }
             let alert = chromium.event("SafetyEventsDashboard", "crisis:alert").await;
-            assert_eq!(alert["data"]["alertId"], format!("val-alarm-{alerts}"), "{alert}");
+            assert_eq!(alert["data"]["alertId"], format!("c-9-{alerts}"), "{alert}");
         }
         for page in ["Notifications", "ActiveSession", "SafetyEventsDashboard"] {
             for recovered in [false, true, true] {

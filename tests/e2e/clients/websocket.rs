@@ -17,8 +17,15 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::http::PATIENCE;
 use crate::checker::{ClientName, Entry, Frame, History, Start, Value, hash};
 
-/// Who comes and goes, and figures: of the platform's own making and stored nowhere, so nothing that anybody waits for.
-pub(super) const UNASKED: [&str; 2] = ["presence:update", "admin:stats"];
+/// Who comes and goes, figures, and what was done: of the platform's own making, so nothing that anybody waits for.
+pub(super) const UNASKED: [&str; 6] = [
+    "presence:update",
+    "admin:stats",
+    "session:active",
+    "notification:badge",
+    "system:health",
+    "admin:activity",
+];
 
 /// What says how things stand: neither an event nor a position.
 const STATE_FRAMES: [&str; 5] = ["snapshot", "active_calls", "history", "view", "metrics"];

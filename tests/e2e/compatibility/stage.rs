@@ -155,13 +155,22 @@ async fn serve(platform: &mut TestPlatform, line: &Json) -> Json {
             let path = "/api/callerdesk/webhook/callerdesk-path-secret";
             webhook(platform, Request::post(path).json(&line["body"])).await;
         }
-        "kill" => platform.kill(Service::Gateway),
-        "restart" => platform.restart(Service::Gateway).await,
+        "kill" => platform.kill(service_of(line)),
+        "restart" => platform.restart(service_of(line)).await,
         "streams" => return json!({ "count": streams(platform).await }),
         "stored" => return stored(platform, line["category"].as_str().unwrap()).await,
         other => panic!("nobody does {other}"),
     }
     json!({ "ok": true })
+}
+
+/// Which process is meant; the gateway where the journey does not say.
+fn service_of(line: &Json) -> Service {
+    match line["service"].as_str() {
+        None => Service::Gateway,
+        Some("replay") => Service::Replay,
+        Some(other) => panic!("nobody runs {other}"),
+    }
 }
 
 fn by_twilio(line: &Json) -> Request {

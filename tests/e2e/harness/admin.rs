@@ -82,7 +82,7 @@ impl Admin {
         let value = Value::new("alarm", counter);
         let id = value.to_string();
         let data = json!({
-            "alertId": id, "userId": "7", "conversationId": "c-9", "severity": "high",
+            "alertId": format!("c-9-{counter}"), "userId": "7", "conversationId": "c-9", "severity": "high",
             "signals": [id], "timestamp": "2026-01-02T03:04:05.000Z",
         });
         let (payload, channels) = (Some(hash(&data)), vec!["admin".to_owned()]);
@@ -137,6 +137,25 @@ impl Admin {
             }
         }
         payloads
+    }
+
+    /// Makes a durable anew that has acknowledged nothing yet, from the beginning of its stream.
+    pub(crate) async fn deliver_again(&self, stream: &str, durable: &str) {
+        let stream = self.stream(stream).await;
+        let mut config = stream.consumer_info(durable).await.unwrap().config;
+        config.deliver_policy = consumer::DeliverPolicy::All;
+        stream.delete_consumer(durable).await.unwrap();
+        let config = consumer::pull::Config {
+            durable_name: config.durable_name,
+            deliver_policy: config.deliver_policy,
+            ack_policy: config.ack_policy,
+            ack_wait: config.ack_wait,
+            max_deliver: config.max_deliver,
+            max_ack_pending: config.max_ack_pending,
+            filter_subjects: config.filter_subjects,
+            ..consumer::pull::Config::default()
+        };
+        stream.create_consumer(config).await.unwrap();
     }
 
     pub(crate) async fn delete_consumers(&self, stream: &str) {

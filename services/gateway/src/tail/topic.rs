@@ -46,6 +46,13 @@ impl Topics {
         self.names.get(tenant)?.get(channel).copied()
     }
 
+    /// Of whom somebody subscribes to a channel.
+    pub(super) fn tenants_in(&self, channel: &Channel) -> Vec<Tenant> {
+        let is_in = |id: &TopicId| self.topics[*id as usize].subscribers > 0;
+        let of = self.names.iter().filter(|(_, names)| names.get(channel).is_some_and(is_in));
+        of.map(|(tenant, _)| tenant.clone()).collect()
+    }
+
     pub(super) fn get(&self, id: TopicId) -> Option<&Topic> {
         self.topics.get(id as usize)
     }

@@ -64,7 +64,8 @@ const BUILTIN: &[(Folder, &str, &str)] = files! {
     Objects "objects": "media", "channel-index", "views";
     Consumers "consumers": "inbox-ingest", "commands-ingest", "crisis-commands-ingest",
         "commands-ingest-receipts", "timers-ingest", "crisis-ingest-escalation", "crisis-ingest-paging",
-        "calls-ingest-effects", "conversations-ai-screen", "conversations-ai-answer";
+        "calls-ingest-effects", "conversations-ai-screen", "conversations-ai-answer", "conversations-ingest-activity",
+        "crisis-ingest-activity", "messages-ingest-activity";
 };
 
 impl Definitions {

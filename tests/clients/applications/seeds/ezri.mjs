@@ -1,7 +1,7 @@
 // Seed 001: Ezri's users and administrators, as `useWebSocket` connects them, and the AI service that they talk to.
 import assert from "node:assert/strict";
 import { io } from "socket.io-client";
-import { journey, proved, provider, publish, settings, settled, watch } from "./journey.mjs";
+import { ask, journey, proved, provider, publish, settings, settled, watch } from "./journey.mjs";
 
 const { tokens, users } = settings;
 const origin = { Origin: settings.origin };
@@ -110,6 +110,12 @@ async function conversation({ phone, laptop, admin }) {
   proved("session:started");
   await admin.inbox.take("session:active", ({ count }) => count === 1);
   proved("session:active");
+  await admin.inbox.take("admin:stats", ({ users: people, sessions, alerts }) => people === 1 && sessions === 1 && alerts === 0);
+  proved("admin:stats");
+  const begun = await admin.inbox.take("admin:activity", ({ action }) => action === "session.started");
+  assert.deepEqual([begun.userId, begun.resource], [users.user, conversationId]);
+  assert(!Number.isNaN(Date.parse(begun.timestamp)));
+  proved("admin:activity");
 
   socket.emit("conversation:message", { conversationId, message: "Please read chapter seven." });
   const calm = await inbox.take("ai:response");
@@ -218,6 +224,16 @@ async function streaming() {
   proved("ai-streaming");
 }
 
+// What the administrators' dashboard is told of the platform itself.
+async function health({ phone, admin }) {
+  await ask("kill", { service: "replay" });
+  await admin.inbox.take("system:health", ({ component, status }) => component === "replay" && status === "down");
+  await ask("restart", { service: "replay" });
+  await admin.inbox.take("system:health", ({ component, status }) => component === "replay" && status === "ok");
+  assert.equal(phone.inbox.count("system:health"), 0);
+  proved("system:health");
+}
+
 await journey(async () => {
   await provider(aiService);
   await authentication();
@@ -240,4 +256,5 @@ await journey(async () => {
   await errors(people, conversationId);
   await ending(people, conversationId);
   await streaming();
+  await health(people);
 });
