@@ -25,14 +25,14 @@ use crate::entry::{Entry, Place};
 use crate::receipts;
 use crate::typing;
 
+mod waves;
+
+use waves::Waves;
+
 /// Batches that wait for the merge; a full queue holds the follower back, which loses nothing.
 const WAITING: usize = 8;
 /// Ephemeral events that wait for the merge; beyond it the newest are let go and counted.
 const SIGNALS: usize = 1_024;
-/// The longest that events wait for others under load; critical ones never do.
-const LONGEST_WAIT: Duration = Duration::from_millis(2);
-/// Connections that can be written to in a millisecond by one core, about.
-const WAKES_PER_MILLISECOND: u32 = 150;
 /// The pause before a stream that cannot be read is asked for again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -196,11 +196,18 @@ struct Merge {
 }
 
 impl Merge {
-    /// Waits until something is there; `false` when nothing comes any more.
-    async fn wait(&mut self, waiting: &mut VecDeque<News>, signals: &mut Vec<Arc<Entry>>) -> bool {
+    /// Waits until something is there, at most until `due`; `false` when nothing comes any more.
+    async fn wait(
+        &mut self,
+        due: Option<Instant>,
+        waiting: &mut VecDeque<News>,
+        signals: &mut Vec<Arc<Entry>>,
+    ) -> bool {
+        let now = Instant::now();
         tokio::select! {
             Some(signal) = self.live.recv() => signals.push(signal),
             Some(news) = self.news.recv() => waiting.push_back(news),
+            () = tokio::time::sleep_until(due.unwrap_or(now)), if due.is_some() => {}
             else => return false,
         }
         true
@@ -222,14 +229,12 @@ async fn run(mut merge: Merge, edge: &Shared, condition: Condition) -> Result<()
     let (hub, catalogue, vault) = (&edge.hub, &edge.catalogue, &edge.vault);
     let mut cold: Vec<StreamId> = StreamId::ALL.to_vec();
     condition.missing("the newest events are being read");
-    let mut next_wave = Instant::now();
+    let mut waves = Waves::new();
     let mut waiting = VecDeque::new();
     let mut entries = Vec::new();
-    while merge.wait(&mut waiting, &mut entries).await {
-        if entries.is_empty() && !is_urgent(&waiting) {
-            tokio::time::sleep_until(next_wave).await;
-        }
+    while merge.wait(waves.due(), &mut waiting, &mut entries).await {
         merge.take(&mut waiting, &mut entries);
+        let mut is_urgent = false;
         for item in waiting.drain(..) {
             match item {
                 News::Messages(stream, messages) => {
@@ -238,6 +243,7 @@ async fn run(mut merge: Merge, edge: &Shared, condition: Condition) -> Result<()
                         messages.into_iter().filter_map(|m| decode(stream, m, catalogue, vault)),
                     );
                     if stream == StreamId::Crisis {
+                        is_urgent = true;
                         learn(edge, &entries[from..]);
                     }
                 }
@@ -255,8 +261,8 @@ async fn run(mut merge: Merge, edge: &Shared, condition: Condition) -> Result<()
                 }
             }
         }
-        let woken = hub.append(std::mem::take(&mut entries)) as u32;
-        next_wave = Instant::now() + wait_after(woken);
+        let touched = hub.push(std::mem::take(&mut entries));
+        waves.wake(hub, touched, is_urgent);
     }
     Ok(())
 }
@@ -266,20 +272,6 @@ fn learn(edge: &Shared, entries: &[Arc<Entry>]) {
     for entry in entries.iter().filter(|entry| entry.envelope.event_type == receipts::KEPT) {
         edge.receipts.learn(&entry.envelope);
     }
-}
-
-fn is_urgent(waiting: &VecDeque<News>) -> bool {
-    waiting
-        .iter()
-        .any(|item| !matches!(item, News::Messages(stream, _) if *stream != StreamId::Crisis))
-}
-
-/// While many connections are being written to, what comes meanwhile goes out with the next write.
-fn wait_after(woken: u32) -> Duration {
-    if woken < WAKES_PER_MILLISECOND / 10 {
-        return Duration::ZERO;
-    }
-    (Duration::from_millis(1) * woken / WAKES_PER_MILLISECOND).min(LONGEST_WAIT)
 }
 
 fn position_of(state: &StreamState) -> StreamPosition {

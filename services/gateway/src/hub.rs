@@ -76,9 +76,15 @@ impl Hub {
         look(&self.read().tail)
     }
 
-    /// Appends to the tail and wakes whom it concerns; how many that were.
-    pub(crate) fn append(&self, entries: Vec<Arc<Entry>>) -> usize {
-        let mut touched: Vec<TopicId> = Vec::new();
+    /// Appends to the tail and wakes whom it concerns.
+    pub(crate) fn append(&self, entries: Vec<Arc<Entry>>) {
+        let touched = self.push(entries);
+        self.wake(touched.iter());
+    }
+
+    /// Appends to the tail; the topics whose listeners are to be woken for it.
+    pub(crate) fn push(&self, entries: Vec<Arc<Entry>>) -> BTreeSet<TopicId> {
+        let mut touched = BTreeSet::new();
         let mut state = self.write();
         for entry in entries {
             for channel in &entry.envelope.channels {
@@ -86,12 +92,22 @@ impl Hub {
             }
             state.tail.push(entry);
         }
-        drop(state);
-        touched.sort_unstable();
-        touched.dedup();
+        touched
+    }
+
+    /// Wakes the listeners of these topics; how many were not awake.
+    pub(crate) fn wake<'a>(&self, topics: impl Iterator<Item = &'a TopicId>) -> usize {
         let state = self.read();
-        let listeners = touched.iter().filter_map(|&topic| state.listeners.get(topic as usize));
+        let listeners = topics.filter_map(|&topic| state.listeners.get(topic as usize));
         listeners.flat_map(HashMap::values).filter(|signal| signal.raise()).count()
+    }
+
+    /// Those of these topics that have more listeners than this.
+    pub(crate) fn wider_than(&self, many: usize, topics: &BTreeSet<TopicId>) -> BTreeSet<TopicId> {
+        let state = self.read();
+        let listeners =
+            |topic: TopicId| state.listeners.get(topic as usize).map_or(0, HashMap::len);
+        topics.iter().copied().filter(|&topic| listeners(topic) > many).collect()
     }
 
     /// A stream was put back: everyone begins anew behind a gap.
