@@ -232,20 +232,27 @@ async fn run(mut merge: Merge, edge: &Shared, condition: Condition) -> Result<()
     let mut waves = Waves::new();
     let mut waiting = VecDeque::new();
     let mut entries = Vec::new();
-    while merge.wait(waves.due(), &mut waiting, &mut entries).await {
+    loop {
+        if waves.is_rolling() {
+            // Whoever was woken runs, and so does whatever else is ready.
+            tokio::task::yield_now().await;
+        } else if !merge.wait(waves.due(), &mut waiting, &mut entries).await {
+            return Ok(());
+        }
         merge.take(&mut waiting, &mut entries);
-        let mut is_urgent = false;
         for item in waiting.drain(..) {
             match item {
                 News::Messages(stream, messages) => {
-                    let from = entries.len();
-                    entries.extend(
-                        messages.into_iter().filter_map(|m| decode(stream, m, catalogue, vault)),
-                    );
-                    if stream == StreamId::Crisis {
-                        is_urgent = true;
-                        learn(edge, &entries[from..]);
+                    let decoded = messages.into_iter();
+                    let decoded = decoded.filter_map(|m| decode(stream, m, catalogue, vault));
+                    if stream != StreamId::Crisis {
+                        entries.extend(decoded);
+                        continue;
                     }
+                    let critical: Vec<_> = decoded.collect();
+                    learn(edge, &critical);
+                    waves.add(hub, hub.push(std::mem::take(&mut entries)));
+                    hub.append(critical);
                 }
                 News::Rewound(stream, state) => {
                     hub.append(std::mem::take(&mut entries));
@@ -261,10 +268,11 @@ async fn run(mut merge: Merge, edge: &Shared, condition: Condition) -> Result<()
                 }
             }
         }
-        let touched = hub.push(std::mem::take(&mut entries));
-        waves.wake(hub, touched, is_urgent);
+        if !entries.is_empty() {
+            waves.add(hub, hub.push(std::mem::take(&mut entries)));
+        }
+        waves.step(hub);
     }
-    Ok(())
 }
 
 /// What other gateways have delivered of critical events.

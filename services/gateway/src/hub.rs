@@ -22,6 +22,7 @@ pub(crate) struct Signal {
 }
 
 impl Signal {
+    /// Whether it was not raised already.
     pub(crate) fn raise(&self) -> bool {
         let is_news = !self.raised.swap(true, Ordering::AcqRel);
         if is_news {
@@ -95,11 +96,20 @@ impl Hub {
         touched
     }
 
-    /// Wakes the listeners of these topics; how many were not awake.
-    pub(crate) fn wake<'a>(&self, topics: impl Iterator<Item = &'a TopicId>) -> usize {
+    /// Wakes the listeners of these topics.
+    pub(crate) fn wake<'a>(&self, topics: impl Iterator<Item = &'a TopicId>) {
         let state = self.read();
         let listeners = topics.filter_map(|&topic| state.listeners.get(topic as usize));
-        listeners.flat_map(HashMap::values).filter(|signal| signal.raise()).count()
+        for signal in listeners.flat_map(HashMap::values) {
+            signal.raise();
+        }
+    }
+
+    /// What wakes the listeners of these topics.
+    pub(crate) fn listeners(&self, topics: &BTreeSet<TopicId>) -> Vec<Arc<Signal>> {
+        let state = self.read();
+        let listeners = topics.iter().filter_map(|&topic| state.listeners.get(topic as usize));
+        listeners.flat_map(HashMap::values).cloned().collect()
     }
 
     /// Those of these topics that have more listeners than this.

@@ -32,7 +32,9 @@ impl Process {
         Self { address, operations, binary, environment, log, child: None }
     }
 
+    /// In place of one that runs.
     pub(super) fn start(&mut self) {
+        self.kill();
         let log = append(&self.log);
         let child = Command::new(self.binary)
             .env_clear()
