@@ -1,10 +1,13 @@
 //! Alerts to connected admins while a crowd is given metrics: how long from the command that raises one until each
-//! admin sees it. The commands leave at a steady pace, so that a slow one delays no other's beginning.
+//! admin sees it. The commands leave at a steady pace, so that a slow one delays no other's beginning; who raises and
+//! who watches has a thread apart from the crowd's, whose reading would count as the platform's delay.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use domain::Role;
-use tokio::task::JoinSet;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout_at};
 
 use crate::bench::http1::Connection;
@@ -42,34 +45,39 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> Result<Report, Failure> {
     let Options { admins, rate, seconds, crowd, metrics } = options;
     let platform = Platform::start().await?;
-    let watching = connected(&platform, Role::Admin, admins, ADMIN_BUFFER, None).await?;
-    let dashboard = Some("dashboard:overview");
-    let others = connected(&platform, Role::Agent, crowd, CROWD_BUFFER, dashboard).await?;
+    let apart = apart()?;
+    let (gateway, admin) = (platform.gateway, platform.token(Role::Admin)?);
+    let watching = joined(apart.spawn(connected(gateway, admin, admins, ADMIN_BUFFER))).await?;
+    let mut others = connected(gateway, platform.token(Role::Agent)?, crowd, CROWD_BUFFER).await?;
+    for socket in &mut others {
+        socket.join("dashboard:overview", None).await.map_err(told)?;
+    }
     let duration = Duration::from_secs(u64::from(seconds));
     let (cpu, started) = (platform.cpu_of("gateway"), Instant::now());
     let until = started + duration + SEEN_WITHIN;
     let alerts = (rate * seconds) as usize;
-    let mut seeing = JoinSet::new();
-    for socket in watching {
-        seeing.spawn(watch(socket, started, until, alerts));
-    }
+    let seeing: Vec<_> = watching
+        .into_iter()
+        .map(|socket| apart.spawn(watch(socket, started, until, alerts)))
+        .collect();
     let mut reading = JoinSet::new();
     for socket in others {
         reading.spawn(count(socket, started + duration));
     }
     let token = platform.token(Role::Service)?;
-    let raising = raise(&platform, &token, started, rate, alerts);
+    let raising = apart.spawn(raise(gateway, token.clone(), started, rate, alerts));
     let publishing = pace(platform.ingest, &token, "beside", (metrics, duration), metric);
-    tokio::try_join!(raising, publishing)?;
+    tokio::try_join!(joined(raising), publishing)?;
     let mut delivered = 0;
     while let Some(read) = reading.join_next().await {
         delivered += read.map_err(|error| Failure::failed("a client", error))?.map_err(told)?;
     }
     let cpu = platform.cpu_of("gateway") - cpu;
     let mut latencies = Vec::with_capacity(alerts * admins);
-    while let Some(seen) = seeing.join_next().await {
-        latencies.extend(seen.map_err(|error| Failure::failed("an admin", error))?);
+    for seen in seeing {
+        latencies.extend(seen.await.map_err(|error| Failure::failed("an admin", error))?);
     }
+    apart.shutdown_background();
     platform.stop().await;
     latencies.sort_by(f64::total_cmp);
     let mut report = Report::new("alerts");
@@ -84,29 +92,33 @@ pub(crate) async fn run(options: Options) -> Result<Report, Failure> {
     Ok(report)
 }
 
+fn apart() -> Result<Runtime, Failure> {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.map_err(|error| Failure::failed("a runtime", error))
+}
+
+async fn joined<T>(task: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {
+    task.await.map_err(|error| Failure::failed("a client", error))?
+}
+
 async fn connected(
-    platform: &Platform,
-    role: Role,
+    gateway: SocketAddr,
+    token: String,
     many: usize,
     buffer: usize,
-    room: Option<&str>,
 ) -> Result<Vec<Socket>, Failure> {
-    let path = format!("/ws?token={}", platform.token(role)?);
+    let path = format!("/ws?token={token}");
     let mut sockets = Vec::with_capacity(many);
     for _ in 0..many {
-        let mut socket = Socket::open(platform.gateway, &path, buffer).await.map_err(told)?;
-        if let Some(room) = room {
-            socket.join(room, None).await.map_err(told)?;
-        }
-        sockets.push(socket);
+        sockets.push(Socket::open(gateway, &path, buffer).await.map_err(told)?);
     }
     Ok(sockets)
 }
 
 /// Each alert is about a conversation of its own, which is named by when its command left.
 async fn raise(
-    platform: &Platform,
-    token: &str,
+    gateway: SocketAddr,
+    token: String,
     started: Instant,
     rate: u32,
     alerts: usize,
@@ -118,7 +130,7 @@ async fn raise(
     for _ in 0..alerts {
         ticks.tick().await;
         let (headers, at) = (headers.clone(), started.elapsed().as_nanos());
-        let mut connection = Connection::open(platform.gateway).await.map_err(told)?;
+        let mut connection = Connection::open(gateway).await.map_err(told)?;
         commands.spawn(async move {
             let data = format!(
                 r#"{{"userId":"7","conversationId":"{at}","severity":"imminent","signals":["bench"]}}"#
