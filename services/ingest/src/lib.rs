@@ -45,6 +45,7 @@ mod receipts;
 mod receive;
 mod redrive;
 mod revocations;
+mod rotation;
 mod routes;
 pub mod sources;
 mod submission;
@@ -93,7 +94,10 @@ pub async fn run(
     let mut tasks = Tasks::new(&shutdown);
     let stop = tasks.shutdown();
     tasks.spawn("ops", ops::run(listeners.ops, readiness.clone(), registry.clone(), stop.clone()));
-    tasks.spawn("keys", vault.follow(readiness.condition("keys"), stop.clone()));
+    tasks.spawn("keys", vault.clone().follow(readiness.condition("keys"), stop.clone()));
+    if config.wrapping.are_rotating() {
+        tasks.spawn("rotation", rotation::run(vault, stop.clone()));
+    }
     remember(&mut tasks, &nats, &memory, metrics, &readiness);
     let changing = (config.catalogue, config.catalogue_dir);
     change(&mut tasks, &nats, changing, readiness.condition("catalogue"));

@@ -110,6 +110,24 @@ impl WrappingKeys {
         encrypt(&tenant_key(&self.newest, &subject.tenant), subject, &key.0, once)
     }
 
+    /// A person's key as it is to be kept instead; `None` where the newest platform key wraps it already.
+    pub fn rewrap(
+        &self,
+        subject: &Subject,
+        wrapped: &[u8],
+        once: Once,
+    ) -> Result<Option<Vec<u8>>, Locked> {
+        if decrypt(&tenant_key(&self.newest, &subject.tenant), subject, wrapped).is_ok() {
+            return Ok(None);
+        }
+        Ok(Some(self.wrap(subject, &self.unwrap(subject, wrapped)?, once)))
+    }
+
+    /// Whether a platform key has taken another's place.
+    pub const fn are_rotating(&self) -> bool {
+        self.previous.is_some()
+    }
+
     pub fn unwrap(&self, subject: &Subject, wrapped: &[u8]) -> Result<DataKey, Locked> {
         let keys = [Some(&self.newest), self.previous.as_ref()];
         let opened = keys.into_iter().flatten().find_map(|platform| {

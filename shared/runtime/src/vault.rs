@@ -58,6 +58,15 @@ pub enum VaultError {
     Wrapped,
 }
 
+/// What came of looking at all keys.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Rewrapped {
+    /// Wrapped with the newest platform key now, and with the one before until now.
+    pub anew: u64,
+    /// Wrapped with a platform key that is not known here.
+    pub unreadable: u64,
+}
+
 /// What becomes of somebody's key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Destroyed {
@@ -194,6 +203,37 @@ impl Vault {
         let revision = self.inner.bucket.delete(&name).await?;
         self.keep(subject, Known { revision, key: None });
         Ok(Destroyed::Now)
+    }
+
+    /// Wraps with the newest platform key what the one before wraps, so that the one before may be forgotten. Looks
+    /// once at every key that there is.
+    pub async fn rewrap(&self) -> Result<Rewrapped, VaultError> {
+        let mut watch = self.inner.bucket.watch(">");
+        let mut rewrapped = Rewrapped::default();
+        loop {
+            match watch.next().await {
+                WatchEvent::Put(entry) => match self.rewrap_one(&entry).await {
+                    Ok(is_new) => rewrapped.anew += u64::from(is_new),
+                    Err(VaultError::Wrapped) => rewrapped.unreadable += 1,
+                    Err(unreachable) => return Err(unreachable),
+                },
+                WatchEvent::Current => return Ok(rewrapped),
+                WatchEvent::Reset => rewrapped = Rewrapped::default(),
+                WatchEvent::Gone { .. } => {}
+            }
+        }
+    }
+
+    async fn rewrap_one(&self, entry: &Entry) -> Result<bool, VaultError> {
+        let Some(subject) = Subject::of_key_name(&entry.key) else { return Ok(false) };
+        let wrapped = self.inner.wrapping.rewrap(&subject, &entry.value, once());
+        let Some(wrapped) = wrapped.map_err(|_| VaultError::Wrapped)? else { return Ok(false) };
+        match self.inner.bucket.update(&entry.key, wrapped.into(), entry.revision).await {
+            Ok(_) => Ok(true),
+            // It has been destroyed, or somebody else has done the same.
+            Err(KvError::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Changes whenever a key has been destroyed: what was opened with it must go from caches.

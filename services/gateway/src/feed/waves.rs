@@ -78,7 +78,94 @@ fn rest_after(took: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use domain::cursor::CursorKeys;
+    use domain::position::Position;
+    use domain::{Channel, StreamId};
+
     use super::*;
+    use crate::session::test_support::{catalogue, event, tenant};
+    use crate::session::{Session, Start};
+
+    struct Crowd {
+        hub: Hub,
+        /// Those of `room`, and the two of `pair`.
+        many: Vec<Arc<Signal>>,
+        few: Vec<Arc<Signal>>,
+        sessions: Vec<Session>,
+        sequence: u64,
+    }
+
+    impl Crowd {
+        fn new(many: usize) -> Self {
+            let keys = CursorKeys::new(b"a secret of this test, long enough", None);
+            let hub = Hub::new(Position::default(), 1 << 20, keys);
+            let (nobody, sessions) = (Vec::new(), Vec::new());
+            let mut crowd = Self { hub, many: nobody.clone(), few: nobody, sessions, sequence: 0 };
+            crowd.many = crowd.members("room", many);
+            crowd.few = crowd.members("pair", 2);
+            crowd
+        }
+
+        fn members(&mut self, channel: &str, count: usize) -> Vec<Arc<Signal>> {
+            let channel = Channel::parse(channel).unwrap();
+            let signals: Vec<_> = (0..count).map(|_| Arc::new(Signal::default())).collect();
+            for signal in &signals {
+                let start = |tail: &_| Session::new(tenant(), &Start::Now, 0, tail);
+                let mut session = self.hub.with_tail(start);
+                let id = self.hub.register(signal);
+                self.hub.change(id, &mut session, |session, tail| session.join(&channel, tail));
+                self.sessions.push(session);
+            }
+            signals
+        }
+
+        fn push(&mut self, channel: &str) -> BTreeSet<TopicId> {
+            self.sequence += 1;
+            let entry = event(StreamId::Activity, self.sequence, &[channel], &catalogue());
+            self.hub.push(vec![entry])
+        }
+    }
+
+    /// How many are awake; they sleep then.
+    async fn woken(signals: &[Arc<Signal>]) -> usize {
+        let mut woken = 0;
+        for signal in signals {
+            if !signal.raise() {
+                woken += 1;
+            }
+            signal.wait().await;
+        }
+        woken
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_are_woken_in_steps_and_after_a_rest_and_few_at_once() {
+        let mut crowd = Crowd::new(120);
+        let mut waves = Waves::new();
+        for expected in [STEP, STEP, 20] {
+            if !waves.is_rolling() {
+                let touched = crowd.push("room");
+                waves.add(&crowd.hub, touched);
+            }
+            waves.step(&crowd.hub);
+            assert_eq!(woken(&crowd.many).await, expected);
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert!(!waves.is_rolling());
+
+        let touched = crowd.push("room");
+        waves.add(&crowd.hub, touched);
+        let touched = crowd.push("pair");
+        waves.add(&crowd.hub, touched);
+        waves.step(&crowd.hub);
+        assert_eq!((woken(&crowd.many).await, woken(&crowd.few).await), (0, 2));
+        // The wave took two milliseconds.
+        let rest = waves.due().unwrap() - Instant::now();
+        assert_eq!(rest, Duration::from_millis(5));
+        tokio::time::advance(rest).await;
+        waves.step(&crowd.hub);
+        assert_eq!(woken(&crowd.many).await, STEP);
+    }
 
     #[test]
     fn a_rest_is_in_proportion_to_the_wave_and_bounded() {

@@ -8,7 +8,7 @@ use domain::{Tenant, Token};
 use runtime::ops::Readiness;
 use runtime::tasks::{BoxError, Owned, owned};
 use runtime::test_support::TestNats;
-use runtime::vault::{Destroyed, Vault};
+use runtime::vault::{Destroyed, Rewrapped, Vault};
 use tokio_util::sync::CancellationToken;
 
 fn person(id: &str) -> Subject {
@@ -64,6 +64,31 @@ async fn a_destroyed_key_is_gone_everywhere_and_never_comes_back() {
     assert_eq!(gateway.destroy(&person("7")).await.unwrap(), Destroyed::NothingThere);
     // Somebody who comes back is sealed with another key.
     assert_ne!(gateway.key_to_seal(&person("7")).await.unwrap(), old);
+}
+
+#[tokio::test]
+async fn keys_are_wrapped_anew_under_a_new_platform_key_and_destroyed_ones_stay_destroyed() {
+    let server = TestNats::start().await;
+    let nats = server.nats("ingest").await;
+    let with = |new: &[u8], old: Option<&[u8]>| Vault::new(&nats, WrappingKeys::new(new, old));
+    let before = with(b"old", None);
+    let seven = before.key_to_seal(&person("7")).await.unwrap();
+    before.key_to_seal(&person("8")).await.unwrap();
+    before.destroy(&person("8")).await.unwrap();
+    let rotating = with(b"new", Some(b"old"));
+    let nine = rotating.key_to_seal(&person("9")).await.unwrap();
+    let (one, another) = (with(b"new", Some(b"old")), with(b"new", Some(b"old")));
+    let (here, there) = tokio::join!(one.rewrap(), another.rewrap());
+    let (here, there) = (here.unwrap(), there.unwrap());
+    assert_eq!((here.anew + there.anew, here.unreadable + there.unreadable), (1, 0));
+    assert_eq!(rotating.rewrap().await.unwrap(), Rewrapped::default());
+
+    let after = with(b"new", None);
+    assert_eq!(after.key(&person("7")).await.unwrap(), Some(seven));
+    assert_eq!(after.key(&person("8")).await.unwrap(), None);
+    assert_eq!(after.key(&person("9")).await.unwrap(), Some(nine));
+    let stranger = with(b"another", Some(b"yet another")).rewrap().await.unwrap();
+    assert_eq!(stranger, Rewrapped { anew: 0, unreadable: 2 });
 }
 
 #[tokio::test]
