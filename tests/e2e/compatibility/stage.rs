@@ -20,10 +20,12 @@ use crate::harness::{
 
 /// The call dashboard's pages, whose client brings no credential.
 const DASHBOARD: &str = "http://localhost:3000";
+/// The CRM's pages, whose sessions its own check judges.
+const CRM: &str = "https://crm.example.com";
 const EZRI_SECRET: &str = "ezri-secret-that-its-own-backend-signs-with";
 
-/// The applications as their operator configures them, besides the tests' own.
-fn applications() -> String {
+/// The applications as their operator configures them, besides the tests' own. `backend` is one application's own.
+fn applications(backend: SocketAddr) -> String {
     format!(
         r#"
 [[application]]
@@ -40,6 +42,13 @@ origins = []
 key = {{ secret = "{EZRI_SECRET}" }}
 expiry = "at-connect"
 roles = {{ super = "admin" }}
+
+[[application]]
+name = "crm"
+tenant = "from-token"
+origins = ["{CRM}"]
+key = {{ secret = "crm-secret-that-nobody-signs-with-0123456789" }}
+auth_proxy = "http://{backend}/api/session"
 "#
     )
 }
@@ -55,8 +64,9 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(seed: &'static str, script: &'static str) -> Self {
-        let options = Options::default().applications(applications());
-        Self { seed, script, options, provider: free_port(), folder: TempDir::new().unwrap() }
+        let provider = free_port();
+        let options = Options::default().applications(applications(provider));
+        Self { seed, script, options, provider, folder: TempDir::new().unwrap() }
     }
 
     /// The calls are those of an account at Twilio.
@@ -124,6 +134,7 @@ fn settings(platform: &TestPlatform, seed: &str) -> Json {
         "url": format!("http://{gateway}"),
         "websocket": format!("ws://{gateway}/ws"),
         "origin": if seed == "000" { DASHBOARD } else { crate::harness::ORIGIN },
+        "crm": CRM,
         // The page of an application that lets guests in.
         "lobby": DASHBOARD,
         "tenant": TENANT,

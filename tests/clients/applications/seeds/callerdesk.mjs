@@ -4,15 +4,15 @@ import assert from "node:assert/strict";
 import { createTRPCClient, httpBatchStreamLink, httpSubscriptionLink, splitLink } from "@trpc/client";
 import { EventSource } from "eventsource";
 import superjson from "superjson";
-import { ask, Inbox, journey, proved, publish, request, settings, until } from "./journey.mjs";
+import { ask, Inbox, journey, proved, provider, publish, request, settings, until } from "./journey.mjs";
 
 // What the browser adds by itself: the session's cookies and the page's origin.
-const session = (token) => ({
-  fetch: (url, init) =>
-    fetch(url, { ...init, headers: { ...init.headers, cookie: `token=${token}`, origin: settings.origin } }),
+const browser = (cookie, origin) => ({
+  fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, cookie, origin } }),
 });
+const session = (token) => browser(`token=${token}`, settings.origin);
 
-const api = (token, batches = () => {}) =>
+const api = (credential, batches = () => {}) =>
   createTRPCClient({
     links: [
       splitLink({
@@ -21,7 +21,7 @@ const api = (token, batches = () => {}) =>
           url: `${settings.url}/api/trpc`,
           transformer: superjson,
           EventSource,
-          eventSourceOptions: () => session(token),
+          eventSourceOptions: () => credential,
         }),
         false: httpBatchStreamLink({
           url: `${settings.url}/api/trpc`,
@@ -36,10 +36,10 @@ const api = (token, batches = () => {}) =>
   });
 
 // page.tsx: a toast for a live call, a popup for a completed one.
-function workPage(token) {
+function workPage(credential) {
   const page = { inbox: new Inbox(), batches: [] };
   const { inbox } = page;
-  page.client = api(token, (url) => page.batches.push(url));
+  page.client = api(credential, (url) => page.batches.push(url));
   page.subscription = page.client.callLog.onCallEvent.subscribe(undefined, {
     onStarted: () => inbox.put("started"),
     onData: (event) => {
@@ -81,13 +81,13 @@ const report = (rest = {}) =>
   });
 
 await journey(async () => {
-  const page = workPage(settings.tokens.crm);
-  const stranger = workPage(settings.tokens.elsewhere);
+  const page = workPage(session(settings.tokens.crm));
+  const stranger = workPage(session(settings.tokens.elsewhere));
   await page.inbox.take("started");
   await stranger.inbox.take("started");
   proved("onCallEvent", "session");
 
-  const nobody = workPage("");
+  const nobody = workPage(session(""));
   assert.equal(await nobody.inbox.take("error"), "Authentication token required");
 
   await live();
@@ -136,6 +136,22 @@ await journey(async () => {
   // Another workspace has seen nothing of all this.
   for (const name of ["toast", "popup"]) assert(!stranger.inbox.has(name));
   proved("workspace-filter");
+
+  // The CRM's own session, of which only its own backend can tell whose it is.
+  await provider((path, _, { headers }) => {
+    assert.equal(path, "/api/session");
+    const isKnown = /next-auth\.session-token=session-of-crm-7/.test(headers.cookie);
+    return isKnown ? { userId: "crm-7", workspaceId: settings.tenant, role: "agent" } : { http: 401 };
+  });
+  const [own, unknown] = ["session-of-crm-7", "session-that-ended"].map((id) =>
+    workPage(browser(`next-auth.session-token=${id}`, settings.crm)),
+  );
+  await own.inbox.take("started");
+  await live({ CallSid: "1672649962.1" });
+  assert.equal((await own.inbox.take("toast")).workspaceId, settings.tenant);
+  assert.equal(await unknown.inbox.take("error"), "Invalid authentication token");
+  own.subscription.unsubscribe();
+  proved("own-session");
 
   // Queries still go through the batch stream, beside the subscription.
   await assert.rejects(page.client.callLog.list.query({ limit: 1 }));
