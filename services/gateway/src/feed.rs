@@ -251,6 +251,7 @@ async fn run(mut merge: Merge, edge: &Shared, condition: Condition) -> Result<()
                     }
                     let critical: Vec<_> = decoded.collect();
                     learn(edge, &critical);
+                    waves.be_careful();
                     waves.add(hub, hub.push(std::mem::take(&mut entries)));
                     hub.append(critical);
                 }
