@@ -29,9 +29,10 @@ const CAREFUL_FOR: Duration = Duration::from_secs(10);
 pub(super) struct Waves {
     /// The topics whose listeners are woken with the next wave.
     waiting: BTreeSet<TopicId>,
-    /// Whom the wave that goes on has not reached.
+    /// When the wave began that goes on.
+    rolling_since: Option<Instant>,
+    /// Whom it has not reached.
     ahead: Vec<Arc<Signal>>,
-    began: Instant,
     next: Instant,
     careful_until: Instant,
 }
@@ -40,7 +41,7 @@ impl Waves {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         let (waiting, ahead) = (BTreeSet::new(), Vec::new());
-        Self { waiting, ahead, began: now, next: now, careful_until: now }
+        Self { waiting, rolling_since: None, ahead, next: now, careful_until: now }
     }
 
     /// A critical event has come.
@@ -48,9 +49,9 @@ impl Waves {
         self.careful_until = Instant::now() + CAREFUL_FOR;
     }
 
-    /// Whether a wave goes on.
-    pub(super) fn is_rolling(&self) -> bool {
-        !self.ahead.is_empty()
+    /// Whether a wave goes on, or those whom its last step woke have yet to run.
+    pub(super) const fn is_rolling(&self) -> bool {
+        self.rolling_since.is_some()
     }
 
     /// When the next wave begins, if there is one.
@@ -68,19 +69,19 @@ impl Waves {
     /// Goes on with the wave, or begins the next one when it is time.
     pub(super) fn step(&mut self, hub: &Hub) {
         let now = Instant::now();
-        if !self.is_rolling() {
+        if self.ahead.is_empty() {
+            if let Some(began) = self.rolling_since.take() {
+                self.next = now + rest_after(now - began);
+            }
             if self.waiting.is_empty() || now < self.next {
                 return;
             }
             self.ahead = hub.listeners(&std::mem::take(&mut self.waiting));
-            self.began = now;
+            self.rolling_since = Some(now);
         }
         let step = if now < self.careful_until { SMALL_STEP } else { STEP };
         let asleep = std::iter::from_fn(|| self.ahead.pop()).filter(|signal| signal.raise());
         asleep.take(step).for_each(drop);
-        if !self.is_rolling() {
-            self.next = now + rest_after(now - self.began);
-        }
     }
 }
 
@@ -164,6 +165,8 @@ mod tests {
             assert_eq!(woken(&crowd.many).await, expected);
             tokio::time::advance(Duration::from_millis(1)).await;
         }
+        assert!(waves.is_rolling(), "the last have yet to run");
+        waves.step(&crowd.hub);
         assert!(!waves.is_rolling());
 
         let touched = crowd.push("room");
@@ -172,9 +175,9 @@ mod tests {
         waves.add(&crowd.hub, touched);
         waves.step(&crowd.hub);
         assert_eq!((woken(&crowd.many).await, woken(&crowd.few).await), (0, 2));
-        // The wave took two milliseconds.
+        // The wave took three milliseconds.
         let rest = waves.due().unwrap() - Instant::now();
-        assert_eq!(rest, Duration::from_millis(5));
+        assert_eq!(rest, Duration::from_millis(9));
         tokio::time::advance(rest).await;
         waves.step(&crowd.hub);
         assert_eq!(woken(&crowd.many).await, SMALL_STEP);
