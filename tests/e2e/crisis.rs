@@ -25,7 +25,7 @@ use judge::{Verdict, stories};
 use pager::Pager;
 
 /// A page that is refused is tried again for as long as this: until then no clock and no page may be left.
-const AT_REST: Duration = Duration::from_secs(60);
+const AT_REST: Duration = Duration::from_secs(120);
 
 fn alerts() -> usize {
     setting("E2E_CRISES", "200").file_name().unwrap().to_str().unwrap().parse().unwrap()

@@ -46,7 +46,7 @@ impl Desk {
 
     /// The same command again and again, at one gateway after the other, until it is decided.
     pub(crate) async fn insist(&self, kind: &str, id: &str, data: &Json) -> Json {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_secs(120);
         let mut gateway = 0;
         loop {
             if let Some(told) = self.ask(gateway, kind, id, data).await {

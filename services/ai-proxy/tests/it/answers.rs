@@ -310,6 +310,6 @@ async fn an_instance_that_stops_leaves_its_answers_to_another_at_once() {
     first.stop().await;
     platform.answer("c-1", "m-1").await;
     let took = begun.elapsed();
-    assert!(took < Duration::from_secs(8), "no lease had to run out, but it took {took:?}");
+    assert!(took < Duration::from_secs(20), "no lease had to run out, but it took {took:?}");
     second.stop().await;
 }
