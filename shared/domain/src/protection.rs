@@ -8,7 +8,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce, UnboundKey};
 use serde_json::Value;
 use sha2::Sha256;
 
@@ -19,12 +19,14 @@ mod fields;
 mod tests;
 
 pub use fields::{
-    Protection, holds_sealed, holds_sealed_besides, is_sealed, locked_in, looks_sealed, open_json,
-    open_value_of, seal_fields, sealed_for, subjects_in,
+    Protection, holds_sealed, holds_sealed_besides, is_sealed, locked_in, open_json, open_value_of,
+    seal_fields, sealed_for, subjects_in,
 };
 
 /// What a sealed field begins with; the number is the form's version.
 const MARK: &str = "tl1.";
+/// Nonce, tag and the shortest JSON there is, in base64url.
+const SHORTEST: usize = ((NONCE_LEN + MAX_TAG_LEN + 1) * 4).div_ceil(3);
 /// What stands in the place of a field whose key has been destroyed.
 pub const ERASED: &str = "[erased]";
 
@@ -153,12 +155,22 @@ pub fn seal(key: &DataKey, subject: &Subject, value: &Value, once: Once) -> Stri
     format!("{MARK}{}.{}.{}", subject.kind, subject.id, URL_SAFE_NO_PAD.encode(sealed))
 }
 
-/// Whose a sealed field is; `None` for any other text.
+/// Whose a sealed field is; `None` for any other text, also one that only begins like one: what somebody wrote is to be
+/// sealed, however it begins.
 pub fn subject_of(tenant: &Tenant, sealed: &str) -> Option<Subject> {
+    parts_of(sealed).map(|(kind, id)| Subject { tenant: tenant.clone(), kind, id })
+}
+
+fn parts_of(sealed: &str) -> Option<(Token, EntityToken)> {
     let mut parts = sealed.strip_prefix(MARK)?.split('.');
-    let (kind, id) = (Token::parse(parts.next()?).ok()?, EntityToken::parse(parts.next()?).ok()?);
-    parts.next()?;
-    parts.next().is_none().then(|| Subject { tenant: tenant.clone(), kind, id })
+    let owner = (Token::parse(parts.next()?).ok()?, EntityToken::parse(parts.next()?).ok()?);
+    let is_whole = is_ciphertext(parts.next()?) && parts.next().is_none();
+    is_whole.then_some(owner)
+}
+
+fn is_ciphertext(text: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    text.len() >= SHORTEST && text.bytes().all(is_digit)
 }
 
 /// The value that was sealed.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{DataKey, ERASED, Locked, MARK, Once, Subject, open, seal, subject_of};
+use super::{DataKey, ERASED, Locked, MARK, Once, Subject, open, parts_of, seal, subject_of};
 use crate::token::{Tenant, Token};
 
 /// What an event type or a command declares as personal.
@@ -57,15 +57,12 @@ fn at_mut<'a>(data: &'a mut Map<String, Value>, path: &str) -> Option<&'a mut Va
 }
 
 fn is_clear(value: &Value) -> bool {
-    !value.is_null() && !is_sealed(value)
+    !value.is_null() && !value.as_str().is_some_and(is_sealed)
 }
 
-pub fn is_sealed(value: &Value) -> bool {
-    value.as_str().is_some_and(looks_sealed)
-}
-
-pub fn looks_sealed(text: &str) -> bool {
-    text.starts_with(MARK)
+/// Whether a text has the form of a sealed field, whoever's it is.
+pub fn is_sealed(text: &str) -> bool {
+    parts_of(text).is_some()
 }
 
 /// Seals every protected field that stands in the clear. `once` gives random bytes, other ones each time.

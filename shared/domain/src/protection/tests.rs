@@ -65,6 +65,27 @@ fn only_the_text_that_the_platform_put_there_is_its_own() {
 }
 
 #[test]
+fn what_only_begins_like_a_sealed_text_is_sealed_like_any_other() {
+    let person = person("acme", "7");
+    for said in [
+        "tl1.",
+        "tl1. I have the pills",
+        "tl1.user.7.short",
+        "tl1.user.7.not base64url, however long it is told",
+    ] {
+        let mut data = json!({ "userId": "7", "message": said }).as_object().unwrap().clone();
+        assert_eq!(messages().clear(&data).collect::<Vec<_>>(), ["message"], "{said}");
+        seal_fields(&mut data, &messages(), &person, &key(), || [1; 12]);
+        assert_ne!(data["message"], said);
+        let text = Value::Object(data).to_string();
+        let opened = open_json(text.as_bytes(), &person.tenant, |_| Some(key()));
+        assert_eq!(serde_json::from_slice::<Value>(&opened).unwrap()["message"], said);
+    }
+    let shortest = seal(&key(), &person, &json!(1), [1; 12]);
+    assert_eq!(subject_of(&person.tenant, &shortest), Some(person));
+}
+
+#[test]
 fn without_its_key_a_field_is_a_tombstone() {
     let (mut sealed, person) = (data(), person("acme", "7"));
     seal_fields(&mut sealed, &messages(), &person, &key(), || [1; 12]);

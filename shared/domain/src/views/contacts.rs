@@ -4,7 +4,7 @@
 use super::doc::{Doc, json_list};
 use super::{Detail, Entry, Event, Listing, Rows, View, change_row};
 use crate::StreamId;
-use crate::protection::looks_sealed;
+use crate::protection::is_sealed;
 use crate::providers::callerdesk::last_ten_digits;
 
 pub(super) const VIEW: View = View {
@@ -130,7 +130,7 @@ fn advance(row: &mut Doc<'_>, status: &str) {
 fn number(head: &[u8]) -> Option<String> {
     let head = Doc::row(Some(head));
     // A sealed number finds nobody: what stands for it are no digits of anybody.
-    let phone = head.text("phone").filter(|phone| !looks_sealed(phone));
+    let phone = head.text("phone").filter(|phone| !is_sealed(phone));
     let phone = phone.and_then(|phone| last_ten_digits(&phone));
     phone.or_else(|| {
         let id = head.text("id")?;
