@@ -11,7 +11,7 @@ use crate::providers::callerdesk::last_ten_digits;
 
 pub(super) const VIEW: View = View {
     name: "active-calls",
-    version: 1,
+    version: 2,
     stream: StreamId::Calls,
     listing: Listing::Chosen(is_active),
     counts_rows: false,
@@ -86,29 +86,59 @@ fn update(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
 fn reported(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
     let (Some(id), Some(phone)) = (data.text("callId"), data.text("phoneNumber")) else { return };
     let number = last_ten_digits(&phone).unwrap_or_else(|| phone.clone().into_owned());
-    let is_live = event.kind == "call.live";
-    let stamp = format!("{} {id}", event.time);
     rows.update(&format!("phone:{number}"), "", &mut |old| {
         let mut head = Doc::row(old);
-        if !is_live {
-            if head.advances("_ended", &stamp) {
-                head.set_text("_endedId", &id);
-            }
-        } else if head.advances("_live", &stamp) {
-            for name in DESCRIPTION {
-                head.remove(name);
-                head.take(name, data.get(name));
-            }
-            head.set_text("callSid", &id);
-            head.set_text("provider", "callerdesk");
-            head.set_text("status", "in-progress");
-            let began = data.text("startTime");
-            let began = began.as_deref().unwrap_or(event.time);
-            head.set_text("startedAt", began);
-            head.set_text("answeredAt", began);
+        if event.kind == "call.live" {
+            went_live(event, &id, data, &mut head);
+        } else {
+            ended(event, &id, data, &mut head);
         }
         Change::Put(head.to_bytes())
     });
+}
+
+/// A notice of a call that is over already, or of one before it, came late.
+fn went_live(event: &Event<'_>, id: &str, data: &Doc<'_>, head: &mut Doc<'_>) {
+    let began = data.text("startTime");
+    let is_over = head.text("_endedId").as_deref() == Some(id)
+        || began.is_some() && began <= head.text("_ended");
+    let is_older = began.is_some() && began < head.text("_began");
+    if is_over || is_older {
+        return;
+    }
+    clear(head);
+    for name in DESCRIPTION {
+        head.take(name, data.get(name));
+    }
+    head.set_text("callSid", id);
+    head.set_text("provider", "callerdesk");
+    head.set_text("status", "in-progress");
+    if let Some(began) = &began {
+        head.set_text("_began", began);
+    }
+    let began = began.as_deref().unwrap_or(event.time);
+    head.set_text("startedAt", began);
+    head.set_text("answeredAt", began);
+}
+
+/// Only the provider's own clock tells that a report is of an earlier call. Where the live notice does not say when its
+/// call began, the report that is stored behind it ends it.
+fn ended(event: &Event<'_>, id: &str, data: &Doc<'_>, head: &mut Doc<'_>) {
+    let end = data.text("endTime");
+    let end = end.as_deref().unwrap_or(event.time);
+    let is_of_the_same = head.text("callSid").as_deref() == Some(id);
+    if is_of_the_same || head.text("_began").is_none_or(|began| *began <= *end) {
+        clear(head);
+    }
+    if head.advances("_ended", end) {
+        head.set_text("_endedId", id);
+    }
+}
+
+/// No call goes on.
+fn clear(head: &mut Doc<'_>) {
+    let own = ["_began", "answeredAt", "callSid", "provider", "startedAt", "status"];
+    DESCRIPTION.into_iter().chain(own).for_each(|name| head.remove(name));
 }
 
 fn is_active(head: &[u8]) -> bool {
@@ -117,11 +147,7 @@ fn is_active(head: &[u8]) -> bool {
         return false;
     }
     let head = Doc::row(Some(head));
-    let has_ended = || {
-        let same = head.get("_endedId").is_some() && head.get("_endedId") == head.get("callSid");
-        same || head.get("_ended") > head.get("_live")
-    };
-    head.get("status").is_some() && !is_over(&head) && !has_ended()
+    head.get("status").is_some() && !is_over(&head)
 }
 
 fn show(entry: &Entry<'_>, _: Detail) -> Option<String> {

@@ -175,3 +175,31 @@ fn a_callerdesk_call_ends_with_the_next_report_of_its_number() {
     let again = [&ended[..], &[live(20, "9876543210", "d")]].concat();
     assert_eq!(Table::fold(view, &again).listed(view).len(), 2);
 }
+
+#[test]
+fn a_callerdesk_call_is_compared_with_a_report_by_the_providers_clock_alone() {
+    let view = find("active-calls").unwrap();
+    let phone = "+919876543210";
+    let live = |id: &str, began: Option<&str>| {
+        let mut data = json!({ "callId": id, "status": "Picked", "phoneNumber": phone });
+        began.map(|began| data["startTime"] = json!(began));
+        Given { id: format!("live-{id}"), ..given("call.live", 30, data) }
+    };
+    let report = |id: &str, end: &str| {
+        let data =
+            json!({ "callId": id, "status": "Completed", "phoneNumber": phone, "endTime": end });
+        Given { id: format!("report-{id}"), ..given("call.completed", 1, data) }
+    };
+    let listed = |events: &[Given]| Table::fold(view, events).listed(view).len();
+    let (before, start, after) =
+        ("2026-01-02T03:00:00.000Z", "2026-01-02T03:00:05.000Z", "2026-01-02T03:00:09.000Z");
+    // A report ends what went live before it, however old its own time is.
+    assert_eq!(listed(&[live("a", None), report("b", "2024-01-01T00:00:00.000Z")]), 0);
+    assert_eq!(listed(&[live("a", Some(start)), report("b", start)]), 0);
+    assert_eq!(listed(&[live("a", Some(start)), report("a", before)]), 0);
+    // One of an earlier call that comes late does not, and a late notice brings no call back.
+    assert_eq!(listed(&[live("a", Some(start)), report("b", before)]), 1);
+    assert_eq!(listed(&[report("b", after), live("a", Some(start))]), 0);
+    assert_eq!(listed(&[live("a", Some(start)), report("a", after), report("b", before)]), 0);
+    assert_eq!(listed(&[report("b", before), live("a", Some(start))]), 1);
+}
