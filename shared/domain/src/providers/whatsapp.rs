@@ -102,15 +102,16 @@ fn status_changed(status: &Value, account: &str) -> Mapped {
         .with("status", capitalised(&said)?)
         .maybe("error", error.as_ref().map(|e| e.text.clone()));
     let key = format!("{id}:{said}");
+    let counted = || place().maybe("campaignId", content::campaign_of(status));
     let named = match said.as_str() {
-        "delivered" => Some(("message.delivered", place().time("deliveredAt", Some(time)))),
-        "read" => Some(("message.read", place().time("readAt", Some(time)))),
+        "delivered" => Some(("message.delivered", counted().time("deliveredAt", Some(time)))),
+        "read" => Some(("message.read", counted().time("readAt", Some(time)))),
         "failed" => {
             let (text, code) = error.map_or_else(
                 || ("The provider gives no reason.".to_owned(), None),
                 |e| (e.text, e.code),
             );
-            Some(("message.failed", place().with("error", text).maybe("errorCode", code)))
+            Some(("message.failed", counted().with("error", text).maybe("errorCode", code)))
         }
         // "sent" by name carries the message, which only its sender knows.
         _ => None,

@@ -4,9 +4,14 @@ use super::doc::Doc;
 use super::{Detail, Entry, Event, Listing, Rows, View, change_row};
 use crate::StreamId;
 
+const SENT: &str = "_sent";
+const DELIVERED: &str = "_delivered";
+const READ: &str = "_read";
+const FAILED: &str = "_failed";
+
 pub(super) const VIEW: View = View {
     name: "campaigns",
-    version: 2,
+    version: 3,
     stream: StreamId::Messages,
     listing: Listing::All,
     counts_rows: false,
@@ -18,7 +23,7 @@ pub(super) const VIEW: View = View {
 fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
     match event.kind.split_once('.') {
         Some(("campaign", name)) => changed(event, name, rows),
-        Some(("message", "sent")) => sent(event, rows),
+        Some(("message", name)) => counted(event, name, rows),
         _ => {}
     }
 }
@@ -72,10 +77,20 @@ fn changed(event: &Event<'_>, name: &str, rows: &mut dyn Rows) {
 }
 
 /// Counted by the log itself, whatever the sender says of its progress.
-fn sent(event: &Event<'_>, rows: &mut dyn Rows) {
+fn counted(event: &Event<'_>, name: &str, rows: &mut dyn Rows) {
     let Some(data) = Doc::parse(event.data) else { return };
-    let Some(message) = data.doc("message") else { return };
-    let Some(id) = message.text("campaignId") else { return };
+    let message = data.doc("message");
+    // Only a message that is sent is told whole.
+    let told = message.as_ref().unwrap_or(&data);
+    let Some(id) = told.text("campaignId") else { return };
+    let count = match name {
+        "sent" if told.get("status") == Some("\"Failed\"") => FAILED,
+        "sent" => SENT,
+        "delivered" => DELIVERED,
+        "read" => READ,
+        "failed" => FAILED,
+        _ => return,
+    };
     let place = i64::try_from(event.sequence).ok();
     change_row(rows, &id, "", &mut |head| {
         head.set_text("campaignId", &id);
@@ -83,12 +98,28 @@ fn sent(event: &Event<'_>, rows: &mut dyn Rows) {
             return;
         }
         head.take_highest("_counted", place);
-        let is_failed = message.get("status") == Some("\"Failed\"");
-        let count = if is_failed { "failedInLog" } else { "sentInLog" };
         head.set_number(count, head.integer(count).unwrap_or(0) + 1);
     });
 }
 
 fn show(entry: &Entry<'_>, _: Detail) -> Option<String> {
-    Some(Doc::parse(entry.head?)?.shown())
+    let mut head = Doc::parse(entry.head?)?;
+    if let Some(stats) = stats(&head) {
+        head.set("statsInLog", stats);
+    }
+    Some(head.shown())
+}
+
+/// What was counted, in the form that the sender's own `stats` have.
+fn stats(head: &Doc<'_>) -> Option<String> {
+    let of = |name| head.integer(name).unwrap_or(0);
+    let (sent, delivered, read, failed) = (of(SENT), of(DELIVERED), of(READ), of(FAILED));
+    let rate =
+        |part: i64| (part * 1000).checked_div(sent).map_or(0, |it| it.min(1000)) as f64 / 10.0;
+    let stats = format!(
+        r#"{{"deliveredCount":{delivered},"deliveryRate":{},"failedCount":{failed},"readCount":{read},"readRate":{},"sentCount":{sent}}}"#,
+        rate(delivered),
+        rate(read),
+    );
+    (sent + delivered + read + failed > 0).then_some(stats)
 }

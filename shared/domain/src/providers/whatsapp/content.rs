@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use crate::providers::fields::text;
 
+/// As the catalogue has it.
+const MAX_ID: usize = 160;
+
 pub(super) struct Failure {
     pub(super) text: String,
     pub(super) code: Option<i64>,
@@ -47,6 +50,13 @@ pub(super) fn media_of(kind: &str, message: &Value) -> Option<String> {
 /// The message that this one answers or reacts to.
 pub(super) fn reply_of(message: &Value) -> Option<String> {
     text(message, "/reaction/message_id").or_else(|| text(message, "/context/id"))
+}
+
+/// The campaign that a message belongs to, where its sender gave the provider `campaign:{id}` to say again.
+pub(super) fn campaign_of(status: &Value) -> Option<String> {
+    let given = text(status, "/biz_opaque_callback_data")?;
+    let id = given.strip_prefix("campaign:")?;
+    (1..=MAX_ID).contains(&id.chars().count()).then(|| id.to_owned())
 }
 
 pub(super) fn error_of(value: &Value) -> Option<Failure> {
