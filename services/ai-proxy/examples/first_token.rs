@@ -119,16 +119,17 @@ async fn measure(
     }
     let took = begun.elapsed().as_secs_f64();
     let used = processor_seconds(proxy)? - busy;
+    let offered = streams as f64 * took / (THINKS + TOKEN * (TOKENS as u32 - 1)).as_secs_f64();
     println!(
-        "{streams} streams, {took:.0} s: {answers} answers, {:.0} pieces/s",
+        "{streams} streams, {took:.0} s: {answers} answers of {offered:.0} at the provider's pace, {:.0} pieces/s",
         deltas as f64 / took
     );
     print("added from the stored message to the first piece", &mut to_first);
     print("  of it behind the provider's first token", &mut behind_first);
     println!(
-        "ai-proxy: {:.2} cores, {:.0} µs of processor time a piece",
+        "ai-proxy: {:.2} cores, {:.0} µs of processor time a token",
         used / took,
-        used * 1e6 / deltas as f64
+        used * 1e6 / f64::from(answers) / TOKENS as f64
     );
     Ok(())
 }

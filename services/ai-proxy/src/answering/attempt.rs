@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use super::claim::Claim;
 use super::crisis;
-use super::delta::Deltas;
+use super::delta::{Deltas, pace};
 use super::record::{RecordError, Recorder};
 use crate::metrics::Metrics;
 use crate::prompts::Prompt;
@@ -164,7 +164,8 @@ async fn until(due: Option<Instant>) {
 
 /// Not once somebody else has taken over: a client must not see two instances write one answer.
 async fn send(claim: &Claim<'_>, tools: &Tools<'_>, deltas: &mut Deltas) {
-    if let Some(data) = deltas.take(Instant::now())
+    let pace = pace(tools.metrics.writing.get());
+    if let Some(data) = deltas.take(Instant::now(), pace)
         && claim.is_held()
     {
         tools.metrics.deltas.inc();

@@ -9,8 +9,16 @@ use tokio::time::Instant;
 
 /// Pieces that come closer together go in one event.
 const EVERY: Duration = Duration::from_millis(40);
+/// One event in this time from all answers together, 10,000 a second: with more answers each has larger pieces, and
+/// the instance keeps up.
+const SHARE: Duration = Duration::from_micros(100);
 /// How long who comes in the middle waits for the text so far, about.
 const WHOLE_EVERY: Duration = Duration::from_millis(1000);
+
+/// How far apart pieces of one answer are while so many are being written.
+pub(crate) fn pace(answers: i64) -> Duration {
+    EVERY.max(SHARE * u32::try_from(answers).unwrap_or(0))
+}
 
 pub(crate) struct Deltas {
     conversation: String,
@@ -67,12 +75,12 @@ impl Deltas {
         self.next = now;
     }
 
-    /// What is to be sent now, if anything.
-    pub(crate) fn take(&mut self, now: Instant) -> Option<Value> {
+    /// What is to be sent now, if anything; the next one comes `pace` later.
+    pub(crate) fn take(&mut self, now: Instant, pace: Duration) -> Option<Value> {
         if self.due().is_none_or(|due| due > now) {
             return None;
         }
-        self.next = now + EVERY;
+        self.next = now + pace;
         let is_late = now >= self.next_whole;
         let from = if is_late {
             self.next_whole = now + WHOLE_EVERY;
@@ -116,7 +124,7 @@ mod tests {
         let mut text = Vec::new();
         for (at, piece) in ["Grüße ", "😀 ", "und ", "mehr"].into_iter().enumerate() {
             deltas.push(piece);
-            join(&mut text, &deltas.take(begin + EVERY * at as u32).unwrap());
+            join(&mut text, &deltas.take(begin + EVERY * at as u32, EVERY).unwrap());
         }
         assert_eq!(String::from_utf16(&text).unwrap(), "Grüße 😀 und mehr");
     }
@@ -126,18 +134,31 @@ mod tests {
         let begin = Instant::now();
         let mut deltas = Deltas::new("c", "m", 1, begin);
         deltas.push("a");
-        assert_eq!(deltas.take(begin).unwrap()["text"], "a");
+        assert_eq!(deltas.take(begin, EVERY).unwrap()["text"], "a");
         deltas.push("b");
         deltas.push("c");
-        assert_eq!(deltas.take(begin), None);
+        assert_eq!(deltas.take(begin, EVERY), None);
         assert_eq!(deltas.due(), Some(begin + EVERY));
-        let data = deltas.take(begin + EVERY).unwrap();
+        let data = deltas.take(begin + EVERY, EVERY).unwrap();
         assert_eq!(
             (&data["text"], &data["offset"], &data["index"]),
             (&json!("bc"), &json!(1), &json!(1))
         );
         assert_eq!(deltas.due(), Some(begin + WHOLE_EVERY), "then only for who comes later");
-        assert_eq!(deltas.take(begin + WHOLE_EVERY).unwrap()["text"], "abc");
+        assert_eq!(deltas.take(begin + WHOLE_EVERY, EVERY).unwrap()["text"], "abc");
+    }
+
+    #[test]
+    fn many_answers_at_one_time_have_larger_pieces_and_none_waits_with_its_first() {
+        assert_eq!((pace(0), pace(400)), (EVERY, EVERY));
+        let (begin, slow) = (Instant::now(), pace(1_000));
+        let mut deltas = Deltas::new("c", "m", 1, begin);
+        deltas.push("a");
+        assert_eq!(deltas.take(begin, slow).unwrap()["text"], "a");
+        deltas.push("b");
+        assert_eq!(deltas.take(begin + EVERY, slow), None);
+        deltas.push("c");
+        assert_eq!(deltas.take(begin + SHARE * 1_000, slow).unwrap()["text"], "bc");
     }
 
     #[test]
@@ -147,7 +168,7 @@ mod tests {
         let mut late = Vec::new();
         for at in 0..40u32 {
             deltas.push("ab ");
-            let delta = deltas.take(begin + EVERY * at);
+            let delta = deltas.take(begin + EVERY * at, EVERY);
             if at >= 10 {
                 join(&mut late, &delta.unwrap());
             }
