@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::checker::{History, Start};
 use crate::clients::websocket::{End, WebSocket};
 use crate::harness::cast::{agent, calls, journey};
@@ -44,6 +46,37 @@ async fn a_newer_connection_of_the_same_client_closes_the_older_on_another_gatew
     journey(60, async {
         let platform = TestPlatform::start_with(Options::default().two_gateways()).await;
         take_over(&platform, platform.second_gateway()).await;
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_connections_that_come_at_once_one_has_the_client() {
+    journey(120, async {
+        let platform = TestPlatform::start_with(Options::default().two_gateways()).await;
+        let gateways = [platform.gateway(), platform.second_gateway()];
+        let history = History::new();
+        let mut last = agent(&history, "ann");
+        last.connect(platform.gateway()).await.unwrap();
+        last.join("calls", Start::Now).await.unwrap();
+        let mut writer = calls(&history, "w");
+        for round in 0..10 {
+            let mut twins: Vec<WebSocket> = (0..4).map(|_| last.twin()).collect();
+            let coming = twins.iter_mut().zip(gateways.iter().cycle());
+            let came = join_all(coming.map(|(twin, on)| twin.resume(*on))).await;
+            writer.publish(platform.ingest(), 1).await;
+            // Whoever was told that it is in, and was not told since that it is out.
+            let mut holders = Vec::new();
+            for (mut twin, came) in twins.into_iter().zip(came) {
+                if came.is_ok() && twin.end(Duration::from_millis(500)).await == End::Silence {
+                    holders.push(twin);
+                }
+            }
+            assert_eq!(holders.len(), 1, "round {round}");
+            last = holders.remove(0);
+            last.receive(1).await;
+        }
         platform.finish().await;
     })
     .await;

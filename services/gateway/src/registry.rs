@@ -1,13 +1,15 @@
-//! The connections of this node by the id that a client may bring back, and the fence between nodes:
-//! whoever takes a session over asks the node that holds the old connection to end it first.
+//! The connections of this node by the name of their holding, and the fence between nodes: whoever takes a session
+//! over asks the node that holds the old connection to end it first.
+//!
+//! A holding is known here before its name is stored, so that whoever reads the name can end it, also while it opens.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::Tenant;
+use runtime::ids;
 use runtime::nats::Nats;
 use runtime::tasks::{BoxError, Connections};
 use tokio::sync::Notify;
@@ -19,33 +21,40 @@ use crate::records::Record;
 /// A dead node does not answer at all; a live one ends a connection well within this.
 const FENCE_WITHIN: Duration = Duration::from_millis(500);
 
-type Key = (Tenant, String);
-
 #[derive(Clone)]
 pub(crate) struct Registry {
     /// Names this node's life: a node that comes back is another one.
     pub node: Arc<str>,
-    held: Arc<Mutex<HashMap<Key, Arc<Held>>>>,
+    held: Arc<Mutex<HashMap<Arc<str>, Arc<Held>>>>,
 }
 
+#[derive(Default)]
 struct Held {
-    /// The record's name of this holding.
-    name: Box<str>,
     fenced: AtomicBool,
     fence: Notify,
     ended: Notify,
-    /// Wakes the connection, so that one that idles looks at its fence.
-    signal: Arc<Signal>,
+    /// Wakes the connection, so that one that idles looks at its fence; not there while it opens.
+    signal: OnceLock<Arc<Signal>>,
 }
 
 /// A connection's place in the registry, given up when it is dropped.
 pub(crate) struct Lease {
     registry: Registry,
-    key: Key,
+    name: Arc<str>,
     held: Arc<Held>,
 }
 
 impl Lease {
+    /// What the record calls this holding.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Names what wakes the connection. It is looked at afterwards whether it is fenced already.
+    pub(crate) fn wakes(&self, signal: Arc<Signal>) {
+        let _named_once = self.held.signal.set(signal);
+    }
+
     /// Whether another connection has taken the session over.
     pub(crate) fn is_fenced(&self) -> bool {
         self.held.fenced.load(Ordering::Acquire)
@@ -61,10 +70,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut held = self.registry.lock();
-        if held.get(&self.key).is_some_and(|current| Arc::ptr_eq(current, &self.held)) {
-            held.remove(&self.key);
-        }
+        self.registry.lock().remove(&self.name);
         self.held.ended.notify_one();
     }
 }
@@ -74,43 +80,38 @@ impl Registry {
         Self { node: node.into(), held: Arc::default() }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<Held>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Held>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `signal` wakes the connection that holds the session.
-    pub(crate) fn hold(&self, tenant: &Tenant, id: &str, name: &str, signal: Arc<Signal>) -> Lease {
-        let key = (tenant.clone(), id.to_owned());
-        let held = Arc::new(Held {
-            name: name.into(),
-            fenced: AtomicBool::new(false),
-            fence: Notify::new(),
-            ended: Notify::new(),
-            signal,
-        });
-        self.lock().insert(key.clone(), held.clone());
-        Lease { registry: self.clone(), key, held }
+    /// A new holding, of a connection that is about to open.
+    pub(crate) fn hold(&self) -> Lease {
+        let (name, held) = (Arc::<str>::from(ids::unguessable()), Arc::<Held>::default());
+        self.lock().insert(name.clone(), held.clone());
+        Lease { registry: self.clone(), name, held }
     }
 
     /// Ends the connection that holds a session on this node, if one does, and waits until it has.
-    async fn fence_here(&self, tenant: &Tenant, id: &str, name: &str) {
-        let held = self.lock().get(&(tenant.clone(), id.to_owned())).cloned();
-        if let Some(held) = held.filter(|held| *held.name == *name) {
+    async fn fence_here(&self, name: &str) {
+        let held = self.lock().get(name).cloned();
+        if let Some(held) = held {
             held.fenced.store(true, Ordering::Release);
             held.fence.notify_one();
-            held.signal.raise();
+            if let Some(signal) = held.signal.get() {
+                signal.raise();
+            }
             // A connection that is stuck is dropped with its socket; it cannot deliver to the new one.
             let _late = tokio::time::timeout(FENCE_WITHIN, held.ended.notified()).await;
         }
     }
 
     /// Ends the connection that holds a session, wherever it is.
-    pub(crate) async fn fence(&self, nats: &Nats, record: &Record, tenant: &Tenant, id: &str) {
+    pub(crate) async fn fence(&self, nats: &Nats, record: &Record) {
         let Record { node, lease, .. } = record;
         if **node == *self.node {
-            return self.fence_here(tenant, id, lease).await;
+            return self.fence_here(lease).await;
         }
-        let question = Bytes::from(format!("{tenant} {id} {lease}"));
+        let question = Bytes::from(lease.clone());
         // No answer means that the node is gone, and its connections with it.
         let _gone = nats.request(&subject(node), question, FENCE_WITHIN * 2).await;
     }
@@ -134,8 +135,8 @@ impl Registry {
             let registry = self.clone();
             // One connection that ends slowly holds no other fence up.
             fences.spawn(async move {
-                if let Some((tenant, id, name)) = parse(&request.payload) {
-                    registry.fence_here(&tenant, id, name).await;
+                if let Ok(name) = std::str::from_utf8(&request.payload) {
+                    registry.fence_here(name).await;
                 }
                 // Whoever asked has a deadline of its own.
                 let _late = request.respond(Bytes::from_static(b"ok")).await;
@@ -146,9 +147,4 @@ impl Registry {
 
 fn subject(node: &str) -> String {
     format!("gateway.fence.{node}")
-}
-
-fn parse(payload: &[u8]) -> Option<(Tenant, &str, &str)> {
-    let mut words = std::str::from_utf8(payload).ok()?.split(' ');
-    Some((Tenant::parse(words.next()?).ok()?, words.next()?, words.next()?))
 }

@@ -13,11 +13,12 @@ use crate::devices::{Device, Remembered};
 use crate::edge::{Edge, Opening, Refused, Shared, UNAVAILABLE};
 use crate::line::{GapReason, Line};
 use crate::records::{Record, RecordError, Revision};
+use crate::registry::Lease;
 use crate::session::{Session, Start};
 use crate::wires::Wire;
 
-/// How often a session that several connections want at once is tried for.
-const TRIES: usize = 3;
+/// How often a session that several connections want at once is tried for. One of them wins each time.
+const TRIES: usize = 8;
 
 /// A session that was opened, and what its client is to be told.
 pub(crate) struct Opened {
@@ -34,6 +35,7 @@ pub(crate) struct Opened {
 /// What is known of the session before it opens.
 struct Found {
     client_id: Arc<str>,
+    lease: Lease,
     record: Record,
     revision: Revision,
     opening: Opening,
@@ -52,7 +54,7 @@ impl Member {
     ) -> Result<Opened, Lost> {
         let mut identity = admitted.identity;
         let found = find(edge, &identity, minted, brought).await?;
-        let Found { client_id, record, revision, opening, remembered, is_reconnect } = found;
+        let Found { client_id, lease, record, revision, opening, remembered, is_reconnect } = found;
         // Somebody without a credential is who the session says; everybody else's is the same already.
         if *identity.user != *record.user {
             identity.user = record.user.as_str().into();
@@ -66,10 +68,11 @@ impl Member {
         };
         let ask_again = admitted.ask_again.map(|again| (Instant::now() + ASK_AGAIN, again));
         let mut line = Line::open(&edge.hub, &edge.library, wire, tenant.clone(), &opening);
+        lease.wakes(line.signal());
         line.attend(edge.presence.enter(&identity, &device.name));
         line.witness(edge.receipts.of(&device), &opening);
         let mut member = Self {
-            lease: edge.registry.hold(&tenant, &client_id, &record.lease, line.signal()),
+            lease,
             line,
             edge: edge.clone(),
             identity,
@@ -87,6 +90,9 @@ impl Member {
         };
         let forbidden = member.rejoin(&opening);
         member.store_record().await?;
+        if member.lease.is_fenced() {
+            return Err(Lost::TakenOver);
+        }
         // Whatever was revoked while this was being opened.
         member.check_identity_now()?;
         let recovered = opening.recovers();
@@ -175,12 +181,17 @@ async fn find_session(
         return Ok(None);
     }
     // The old connection is ended first; what it stored last is what the new one goes on from.
-    edge.registry.fence(&edge.nats, &before, tenant, id).await;
+    edge.registry.fence(&edge.nats, &before).await;
     let Some((mut record, revision)) = edge.records.load(tenant, id).await? else {
         return Ok(None);
     };
+    if record.lease != before.lease {
+        // Somebody else took it over meanwhile, and has not been ended.
+        return Err(Tried::Again);
+    }
+    let lease = edge.registry.hold();
     record.node = edge.registry.node.to_string();
-    record.lease = ids::unguessable();
+    record.lease = lease.name().to_owned();
     let revision = edge.records.save(tenant, id, &record, &[], revision).await?;
     edge.meters.takeovers.inc();
     let opening = match &brought.cursor {
@@ -189,6 +200,7 @@ async fn find_session(
     };
     Ok(Some(Found {
         client_id: id.into(),
+        lease,
         record,
         revision,
         opening: opening.map_err(|_| Tried::Unavailable)?,
@@ -229,16 +241,17 @@ async fn begin(
             Cursor { position, ..Cursor::default() }
         }
     };
+    let lease = edge.registry.hold();
     let record = Record {
         user: device.user,
         device: device.name,
         node: edge.registry.node.to_string(),
-        lease: ids::unguessable(),
+        lease: lease.name().to_owned(),
         received: Some(received),
         ..Record::default()
     };
     let revision = Revision::NEW;
-    Ok(Found { client_id, record, revision, opening, remembered, is_reconnect: false })
+    Ok(Found { client_id, lease, record, revision, opening, remembered, is_reconnect: false })
 }
 
 /// The client's own cursor speaks of whatever it joins.
