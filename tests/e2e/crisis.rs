@@ -13,6 +13,7 @@ use crate::checker::History;
 use crate::clients::http::Request;
 use crate::clients::scripts::setting;
 use crate::clients::token::token;
+use crate::commands::post;
 use crate::harness::cast::{admin, journey};
 use crate::harness::{Admin, Options, Service, TENANT, TestPlatform, eventually};
 
@@ -229,6 +230,38 @@ fn judge_pages(stories: &std::collections::BTreeMap<String, Vec<judge::Step>>, p
         let was_taken = heard.get(id).is_some_and(|(_, taken)| *taken > 0);
         assert!(was_taken || outcomes[0].kind == "crisis.page.failed", "{id} was never taken");
     }
+}
+
+#[tokio::test]
+async fn a_stock_client_that_answers_a_ping_has_received_the_alert() {
+    journey(120, async {
+        let options = Options::default().set(Service::Gateway, "HEARTBEAT_MS", "1000");
+        let (platform, history) = (TestPlatform::start_with(options).await, History::new());
+        let mut admins = Vec::new();
+        for transport in ["websocket", "polling"] {
+            let mut quiet = crate::safety::admin(&history, &format!("{transport}-admin"));
+            quiet.connect(platform.gateway(), json!({ "transports": [transport] })).await;
+            admins.push(quiet);
+        }
+        let command = json!({ "type": "crisis.raise", "data": raise("c-9") });
+        let raised = post(platform.gateway(), ("screen", "service"), &command).await.json();
+        let view = format!("/v1/views/deliveries/{}", raised["alertId"].as_str().unwrap());
+        eventually(Duration::from_secs(20), "both have received it", async || {
+            let request = Request::get(&view).bearer(&token(TENANT, "1", "admin"));
+            let told = request.send(platform.gateway()).await.unwrap().json();
+            let all = told["value"]["deliveries"].as_array().cloned().unwrap_or_default();
+            let is_told = |name: &str| {
+                all.iter().any(|one| one["userId"] == name && one["receivedAt"].is_string())
+            };
+            is_told("websocket-admin") && is_told("polling-admin")
+        })
+        .await;
+        for quiet in &mut admins {
+            quiet.event("crisis:alert").await;
+        }
+        platform.finish().await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -42,6 +42,35 @@ async fn a_websocket_is_greeted_authenticated_joined_and_answered() {
 }
 
 #[tokio::test]
+async fn rooms_have_the_names_on_a_websocket_that_they_have_with_socket_io() {
+    journey(60, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let mut socket = agent(&history, "ann");
+        socket.connect(platform.gateway()).await.unwrap();
+        for (join, leave, argument, room) in [
+            ("subscribe_to_call", "unsubscribe_from_call", json!("CA7"), "call:CA7"),
+            ("subscribe:whatsapp", "unsubscribe:whatsapp", json!("a"), "whatsapp:a"),
+            (
+                "subscribe:campaign",
+                "unsubscribe:campaign",
+                json!({ "campaignId": 7 }),
+                "campaign:7",
+            ),
+            ("subscribe:contact", "unsubscribe:contact", json!("c"), "contact:c"),
+        ] {
+            for name in [join, leave] {
+                let answer = socket.request(name, argument.clone()).await.unwrap();
+                assert_eq!(answer["payload"]["room"], room, "{name}: {answer}");
+            }
+        }
+        let answer = socket.request("voice:data", json!("AQID")).await.unwrap();
+        assert_eq!(answer["payload"]["code"], "bad_payload", "{answer}");
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_token_is_accepted_by_header_and_query_as_well() {
     journey(60, async {
         let (platform, history) = (TestPlatform::start().await, History::new());

@@ -49,6 +49,7 @@ mod receipts;
 mod records;
 mod registry;
 mod revocations;
+mod rooms;
 mod session;
 mod signals;
 mod socket;

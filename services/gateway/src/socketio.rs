@@ -41,8 +41,10 @@ pub struct Options {
     pub upgrade_timeout: Duration,
     /// How long a client may be in no namespace.
     pub connect_timeout: Duration,
-    /// The longest message, and the most bytes of a posted payload.
+    /// The longest message of text, and the most bytes of a posted payload.
     pub max_payload: usize,
+    /// The most bytes of a packet with its attachments.
+    pub max_packet: usize,
     /// Sessions of one address that poll and have not said who they are.
     pub waiting_per_address: usize,
     /// Packets and frames a second that carry no message: pongs, pings, noops. A client needs one in a heartbeat.
@@ -57,6 +59,7 @@ impl Default for Options {
             upgrade_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(45),
             max_payload: 1_000_000,
+            max_packet: 1_000_000,
             waiting_per_address: 16_384,
             controls_per_second: 10,
         }
@@ -99,6 +102,12 @@ pub trait Application: Send + 'static {
         drained: bool,
         outbox: &mut Outbox,
     ) -> impl Future<Output = Result<(), Closing>> + Send;
+
+    /// A ping goes out behind everything that was sent so far.
+    fn pinged(&mut self) {}
+
+    /// The client has answered the last ping, and with it has everything that was sent before.
+    fn ponged(&mut self) {}
 
     /// When to act even if nothing else happens.
     fn deadline(&self) -> Option<tokio::time::Instant>;

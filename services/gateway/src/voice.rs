@@ -16,6 +16,8 @@ use crate::commands::desk::To;
 use crate::edge::{Edge, Refused, Shared};
 use crate::member::Member;
 
+/// What clients call a chunk; it may be longer than other messages.
+pub(crate) const NAME: &str = "voice:data";
 /// The most bytes of a chunk.
 const LONGEST: usize = 1_000_000;
 /// A message that is somewhat longer is read to its end, so that it can be refused in words.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::entry::{Entry, Variant};
 
+mod attachment;
 pub(crate) mod engineio;
 pub(crate) mod socketio;
 pub(crate) mod sse;

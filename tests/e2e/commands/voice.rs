@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value as Json, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -60,6 +62,11 @@ async fn what_is_spoken_becomes_text_for_who_speaks() {
         socket.send(Message::binary(vec![1, 2, 3, 4])).await.unwrap();
         let text = frame(&mut socket, |frame| frame["type"] == "voice:transcription").await;
         assert!(text["payload"]["text"].is_string(), "{text}");
+        let audio = frame(&mut socket, |frame| frame["type"] == "voice:audio").await;
+        assert!(audio["payload"]["contentType"].is_string(), "{audio}");
+        assert_eq!(audio["payload"]["data_base64"], Json::Null, "{audio}");
+        let sound = socket.next().await.unwrap().unwrap();
+        assert!(matches!(&sound, Message::Binary(sound) if !sound.is_empty()), "{sound:?}");
         platform.finish().await;
     })
     .await;
@@ -81,6 +88,13 @@ async fn speech_that_nobody_takes_is_refused_in_the_guides_words() {
         }
         let text = ann.request("voice:data", json!(["not bytes"])).await;
         assert_eq!(text["code"], "bad_payload", "{text}");
+
+        // The longest one is as good as another; one that is longer costs no connection.
+        for (bytes, code) in [(1_000_000, "voice_unavailable"), (1_000_001, "chunk_too_large")] {
+            let chunk = json!({ "binary": STANDARD.encode(vec![1; bytes]) });
+            let answer = ann.request("voice:data", json!([chunk])).await;
+            assert_eq!(answer["code"], code, "{answer}");
+        }
 
         let mut socket = conversing(platform.gateway(), "bob").await;
         socket.send(Message::binary(vec![0; 1_000_001])).await.unwrap();

@@ -13,6 +13,7 @@ use crate::commands::desk::{Answered, Asked, Then, To};
 use crate::edge::{FORBIDDEN, Refused};
 use crate::line::GapReason;
 use crate::member::Joined;
+use crate::rooms::{self, Wish};
 use crate::throttle::Verdict;
 use crate::wires::websocket::{self, Request};
 use crate::{publish, queries, signals, voice};
@@ -69,15 +70,29 @@ impl Connection {
                 return Ok(Box::pin(self.introduce(&request)).await?.err().map(Answer::from));
             }
             "auth" | "token:refresh" => self.refresh(&request).await?,
-            "join" | "subscribe" => self.join(&request).await?,
-            "leave" | "unsubscribe" => self.leave(&request).await?,
+            "join" | "subscribe" => match room(&request) {
+                Some(room) => self.join(room, request.field("after")).await?,
+                None => Err(NO_ROOM),
+            },
+            "leave" | "unsubscribe" => match room(&request) {
+                Some(room) => self.leave(room).await?,
+                None => Err(NO_ROOM),
+            },
             "ack" => self.acknowledge(&request).await?,
             kind if signals::NAMES.contains(&kind) => self.signal(&request).await?,
             kind if queries::NAMES.contains(&kind) => return Ok(self.question(request, to)),
             kind if self.edge.catalogue.command(kind).is_some() => {
                 return self.command(request, to).await;
             }
-            _ => self.publish(&request).await?,
+            voice::NAME => Err(voice::NOT_BINARY),
+            kind => match rooms::wish(kind, Some(&request.payload)) {
+                Ok(Some(Wish::Join { channel, after })) => {
+                    self.join(&channel, after.as_deref()).await?
+                }
+                Ok(Some(Wish::Leave(channel))) => self.leave(&channel).await?,
+                Ok(None) => self.publish(&request).await?,
+                Err(refused) => Err(refused),
+            },
         };
         Ok(Some(at_once.into()))
     }
@@ -188,10 +203,9 @@ impl Connection {
         Ok(Ok(json!({ "ok": true, "expiresAt": expires_at })))
     }
 
-    async fn join(&mut self, request: &Request) -> AtOnce {
+    async fn join(&mut self, asked: &str, after: Option<&str>) -> AtOnce {
         let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
-        let Some(asked) = room(request) else { return Ok(Err(NO_ROOM)) };
-        let joined = member.join(asked, request.field("after")).await.map_err(Ending::lost)?;
+        let joined = member.join(asked, after).await.map_err(Ending::lost)?;
         let Joined { channel, recovered, gap } = match joined {
             Ok(joined) => joined,
             Err(refused) => return Ok(Err(refused)),
@@ -204,9 +218,8 @@ impl Connection {
         Ok(Ok(payload))
     }
 
-    async fn leave(&mut self, request: &Request) -> AtOnce {
+    async fn leave(&mut self, asked: &str) -> AtOnce {
         let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
-        let Some(asked) = room(request) else { return Ok(Err(NO_ROOM)) };
         let channel = match member.leave(asked).await.map_err(Ending::lost)? {
             Ok(channel) => channel,
             Err(refused) => return Ok(Err(refused)),

@@ -182,6 +182,7 @@ impl<A: Application> Engine<A> {
         let now = Instant::now();
         match self.heart {
             Heart::Rest(until) if until <= now => {
+                self.application.pinged();
                 self.outbox.ping();
                 self.heart = Heart::Pong(until + self.options.ping_timeout);
             }
@@ -253,6 +254,7 @@ impl<A: Application> Engine<A> {
         match packet {
             Packet::Message(message) => self.application.receive(message, &mut self.outbox).await,
             Packet::Pong => {
+                self.application.ponged();
                 self.heart = Heart::Rest(Instant::now() + self.options.ping_interval);
                 Ok(())
             }
@@ -292,7 +294,7 @@ impl<A: Application> Engine<A> {
     }
 
     const fn limits(&self) -> Limits {
-        Limits { text: self.options.max_payload, binary: self.options.max_payload }
+        Limits { text: self.options.max_payload, binary: self.options.max_packet }
     }
 
     async fn finish(self: Box<Self>, closing: Closing) {

@@ -40,6 +40,12 @@ pub trait Handler: Send + 'static {
         outbox: &mut Outbox,
     ) -> impl Future<Output = Result<(), Closing>> + Send;
 
+    /// As of [`Application::pinged`].
+    fn pinged(&mut self) {}
+
+    /// As of [`Application::ponged`].
+    fn ponged(&mut self) {}
+
     fn deadline(&self) -> Option<Instant>;
 
     fn closed(&mut self, closing: Closing) -> impl Future<Output = ()> + Send;
@@ -58,7 +64,7 @@ pub struct Namespaces<H> {
 impl<H: Handler> Namespaces<H> {
     pub fn new(handler: H, options: Options) -> Self {
         let connect_by = Some(Instant::now() + options.connect_timeout);
-        let decoder = Decoder::new(options.max_payload);
+        let decoder = Decoder::new(options.max_packet);
         Self { handler, decoder, connected: Vec::new(), options, connect_by }
     }
 
@@ -117,6 +123,14 @@ impl<H: Handler> Application for Namespaces<H> {
             return Err(Closing::ForcedClose);
         }
         self.handler.act(drained, outbox).await
+    }
+
+    fn pinged(&mut self) {
+        self.handler.pinged();
+    }
+
+    fn ponged(&mut self) {
+        self.handler.ponged();
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -17,6 +17,7 @@ use crate::line::{GapReason, Step};
 use crate::member::{Lost, Member};
 use crate::queries;
 use crate::throttle::{Throttle, Verdict};
+use crate::voice;
 use crate::wires::socketio::{self, Event, MAIN};
 
 /// Where stock clients look for a server.
@@ -25,7 +26,12 @@ pub(super) const PATH: &str = "/socket.io";
 const GAPS_AT_ONCE: usize = 8;
 
 fn platform_options(edge: &Edge) -> Options {
-    Options { ping_interval: edge.limits.heartbeat, ..Options::default() }
+    Options {
+        ping_interval: edge.limits.heartbeat,
+        // A chunk of voice that is too long is refused in words.
+        max_packet: voice::LONGEST_FRAME,
+        ..Options::default()
+    }
 }
 
 /// Socket.IO over the platform's log.
@@ -57,6 +63,8 @@ pub(super) struct Platform {
     /// Nothing of the log is sent before the client has put its listeners on.
     pub(super) hold: Option<Hold>,
     tick_at: Instant,
+    /// Where the session stood at the last ping that is not answered yet.
+    pinged: Option<Cursor>,
     /// When and where the client was last told its position.
     told: (Instant, Option<Cursor>),
 }
@@ -80,12 +88,14 @@ impl Platform {
             member: None,
             hold: None,
             tick_at: now,
+            pinged: None,
             told: (now, None),
         }
     }
 
     pub(super) fn begin(&mut self, member: Box<Member>, hold: Hold) {
         self.told = (Instant::now(), None);
+        self.pinged = None;
         self.member = Some(member);
         self.hold = Some(hold);
         self.set_tick();
@@ -312,6 +322,18 @@ impl Handler for Platform {
             }
         }
         Ok(())
+    }
+
+    /// What is held has been read and not sent.
+    fn pinged(&mut self) {
+        let member = self.member.as_ref().filter(|_| self.hold.is_none());
+        self.pinged = member.map(|member| member.line.session().cursor());
+    }
+
+    fn ponged(&mut self) {
+        if let (Some(member), Some(cursor)) = (&mut self.member, self.pinged.take()) {
+            member.received(cursor);
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -11,6 +11,7 @@ use crate::commands::desk::{Answered, Asked, Then, To};
 use crate::edge::{FORBIDDEN, Refused};
 use crate::line::GapReason;
 use crate::member::Joined;
+use crate::rooms::{self, Wish};
 use crate::throttle::Verdict;
 use crate::wires::socketio::{Event, MAIN};
 use crate::wires::websocket::Request;
@@ -24,36 +25,15 @@ const TOO_LARGE: Refused =
     Refused::new("too_large", "The message is longer than allowed; send less at once.");
 const UNKNOWN_EVENT: Refused =
     Refused::new("unknown_event", "No event of this name is understood; see the list of events.");
-const NO_CHANNEL: Refused =
-    Refused::new("bad_payload", "Name a channel: \"calls\" or {\"channel\":\"calls\"}.");
-const NO_ID: Refused =
-    Refused::new("bad_payload", "Name what it is about: its id, or an object that holds it.");
 const NO_CURSOR: Refused =
     Refused::new("bad_payload", "Name a cursor: the string that events end with.");
 const NO_TOKEN: Refused =
     Refused::new("bad_payload", "Bring a token: the token, or {\"token\":\"…\"}.");
 
-/// A chunk of voice, which may be longer than other messages.
-const VOICE: &str = "voice:data";
-
-/// Rooms that the applications name by an id of their own.
-const ROOMS: [(&str, &str, &[&str]); 4] = [
-    ("_to_call", "call", &["callSid", "sid", "id"]),
-    (":whatsapp", "whatsapp", &["accountId", "whatsappAccountId", "id"]),
-    (":campaign", "campaign", &["campaignId", "id"]),
-    (":contact", "contact", &["contactId", "id"]),
-];
-
 /// What a request comes to: its answer, or `None` for one that comes later; or the connection ends.
 type Reply = Result<Option<Answer>, Closing>;
 /// What a request that is answered at once comes to: the payload of its answer, or a refusal.
 type AtOnce = Result<Result<Value, Refused>, Closing>;
-
-/// What a client wants with a channel.
-enum Wish {
-    Join { channel: String, after: Option<String> },
-    Leave(String),
-}
 
 impl Platform {
     pub(super) async fn request(
@@ -64,7 +44,7 @@ impl Platform {
         let (to, name, catalogue) = (to(&event), event.name.clone(), self.edge.catalogue.clone());
         if let Some(answer) = self.admit(event, outbox).await? {
             let command = || catalogue.command(&name)?.failure.as_deref();
-            let failure = if name == VOICE { Some(voice::FAILURE) } else { command() };
+            let failure = if name == voice::NAME { Some(voice::FAILURE) } else { command() };
             self.answer_to(&to, failure, answer, outbox);
         }
         Ok(())
@@ -128,7 +108,7 @@ impl Platform {
         if let Some(member) = &mut self.member {
             member.check_identity().map_err(|lost| closing(&lost))?;
         }
-        if event.name == VOICE {
+        if event.name == voice::NAME {
             return Ok(self.voice(event));
         }
         if event.size > self.edge.limits.message_bytes {
@@ -148,7 +128,7 @@ impl Platform {
             name if self.edge.catalogue.command(name).is_some() => {
                 return self.command(event).await;
             }
-            _ => match wish(&event) {
+            name => match rooms::wish(name, event.arguments.first()) {
                 Ok(Some(Wish::Join { channel, after })) => {
                     self.join(&channel, after.as_deref(), outbox).await?
                 }
@@ -263,91 +243,10 @@ fn to(event: &Event) -> To {
     event.id.map_or(To::Nobody, To::Callback)
 }
 
-/// `None` for an event that is about no channel.
-fn wish(event: &Event) -> Result<Option<Wish>, Refused> {
-    let name = &*event.name;
-    let (is_join, what) = match (name.strip_prefix("subscribe"), name.strip_prefix("unsubscribe")) {
-        (Some(what), _) => (true, what),
-        (None, Some(what)) => (false, what),
-        (None, None) => return Ok(None),
-    };
-    let channel = match what {
-        "" => text(event, &["channel", "room"]).ok_or(NO_CHANNEL)?,
-        "_from_calls" if !is_join => "calls".to_owned(),
-        "_from_call" if !is_join => room_of(event, &ROOMS[0])?,
-        what => match ROOMS.iter().find(|(suffix, ..)| *suffix == what) {
-            Some(room) => room_of(event, room)?,
-            None => return Ok(None),
-        },
-    };
-    if !is_join {
-        return Ok(Some(Wish::Leave(channel)));
-    }
-    let after = object(event).and_then(|fields| fields.get("after")?.as_str());
-    Ok(Some(Wish::Join { channel, after: after.map(str::to_owned) }))
-}
-
-fn room_of(event: &Event, (_, kind, fields): &(&str, &str, &[&str])) -> Result<String, Refused> {
-    let id = text(event, fields).ok_or(NO_ID)?;
-    let channel = Channel::with_id(kind, &id).map_err(|_| NO_ID)?;
-    Ok(channel.as_str().to_owned())
-}
-
-/// The first argument, or one of its fields; ids may be numbers.
 fn text(event: &Event, fields: &[&str]) -> Option<String> {
-    let value = match event.arguments.first()? {
-        Value::Object(object) => fields.iter().find_map(|field| object.get(*field))?,
-        value => value,
-    };
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
+    rooms::text(event.arguments.first(), fields)
 }
 
 fn object(event: &Event) -> Option<&Map<String, Value>> {
     event.arguments.first()?.as_object()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(name: &str, argument: Value, expected: &str) {
-        let event = Event {
-            name: name.to_owned(),
-            arguments: vec![argument],
-            attachments: Vec::new(),
-            id: None,
-            size: 0,
-        };
-        let found = match wish(&event) {
-            Ok(Some(Wish::Join { channel, after })) => {
-                format!("join {channel} {}", after.unwrap_or_default())
-            }
-            Ok(Some(Wish::Leave(channel))) => format!("leave {channel}"),
-            Ok(None) => "none".to_owned(),
-            Err(refused) => refused.code.to_owned(),
-        };
-        assert_eq!(found.trim_end(), expected);
-    }
-
-    #[test]
-    fn the_applications_name_rooms_in_their_own_ways() {
-        check("subscribe", json!("calls"), "join calls");
-        check("subscribe", json!({ "channel": "calls", "after": "c" }), "join calls c");
-        check("subscribe", json!(null), "bad_payload");
-        check("unsubscribe", json!({ "channel": "calls" }), "leave calls");
-        check("subscribe_to_call", json!("CA42"), "join call:CA42");
-        check("subscribe_to_call", json!({ "callSid": "CA42" }), "join call:CA42");
-        check("unsubscribe_from_call", json!("CA42"), "leave call:CA42");
-        check("subscribe:whatsapp", json!("a-1"), "join whatsapp:a-1");
-        check("subscribe:campaign", json!({ "campaignId": 7 }), "join campaign:7");
-        check("unsubscribe:contact", json!({ "contactId": "c" }), "leave contact:c");
-        check("subscribe:contact", json!({}), "bad_payload");
-        check("subscribe:everything", json!("x"), "none");
-        check("hello", json!("x"), "none");
-    }
 }

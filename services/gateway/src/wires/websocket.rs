@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use domain::Channel;
+use domain::catalogue::WireForm;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::attachment;
 use super::websocket_frame::{Opcode, frame};
 use crate::entry::{Entry, Variant};
 
@@ -13,6 +15,16 @@ const REPEATED: [&str; 2] = ["notification", "training:update"];
 
 pub(super) fn event_body(entry: &Entry, variant: &Variant) -> Bytes {
     let data = &*entry.data();
+    if let WireForm::Binary(field) = &entry.form
+        && let Some(bytes) = attachment::bytes_of(data, field)
+        && let Some(rest) = attachment::without(data, field)
+    {
+        return attachment::body(&text_body(entry, variant, &rest), &bytes);
+    }
+    text_body(entry, variant, data).into()
+}
+
+fn text_body(entry: &Entry, variant: &Variant, data: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(data.len() + 192);
     body.extend(b"{\"type\":");
     push_string(&mut body, &variant.name);
@@ -30,7 +42,7 @@ pub(super) fn event_body(entry: &Entry, variant: &Variant) -> Bytes {
     body.extend(b",\"id\":");
     push_string(&mut body, &entry.envelope.id);
     body.extend(b",\"cursor\":\"");
-    body.into()
+    body
 }
 
 fn is_room(channel: &Channel) -> bool {
@@ -38,7 +50,7 @@ fn is_room(channel: &Channel) -> bool {
 }
 
 pub(super) fn finish_event(body: &Bytes, cursor: &str) -> Bytes {
-    frame(Opcode::Text, &[body, cursor.as_bytes(), b"\"}"])
+    attachment::finish(body, cursor, b"\"}")
 }
 
 fn push_string(out: &mut Vec<u8>, text: &str) {

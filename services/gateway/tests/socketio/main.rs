@@ -42,6 +42,7 @@ impl Server {
             upgrade_timeout: Duration::from_millis(300),
             connect_timeout: Duration::from_millis(600),
             max_payload: 10_000,
+            max_packet: 10_000,
             waiting_per_address: 32,
             controls_per_second: 50,
         };

@@ -1,19 +1,12 @@
 //! An event of the log as `42["<wire name>",<data>,"<cursor>"]`, in the form that the catalogue gives its data.
 //! The last argument is always a cursor: stock clients keep it as their offset.
 
-use std::collections::HashMap;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use domain::catalogue::WireForm;
-use serde_json::value::RawValue;
 
 use crate::entry::{Entry, Variant};
-use crate::wires::websocket_frame::{Opcode, frame};
+use crate::wires::attachment::{self, bytes_of, field_of};
 
-/// A body that starts with this holds the text's length, the text, and an attachment.
-const WITH_ATTACHMENT: u8 = 0;
 const END: &[u8] = b"\"]";
 
 pub(in crate::wires) fn event_body(entry: &Entry, variant: &Variant) -> Bytes {
@@ -23,7 +16,7 @@ pub(in crate::wires) fn event_body(entry: &Entry, variant: &Variant) -> Bytes {
         WireForm::Field(field) | WireForm::List(field) => {
             text_body(&variant.name, field_of(data, field).map_or(data, str::as_bytes))
         }
-        WireForm::Binary(field) => match attachment(data, field) {
+        WireForm::Binary(field) => match bytes_of(data, field) {
             Some(bytes) => binary_body(&variant.name, &bytes),
             None => text_body(&variant.name, data),
         },
@@ -31,19 +24,7 @@ pub(in crate::wires) fn event_body(entry: &Entry, variant: &Variant) -> Bytes {
 }
 
 pub(in crate::wires) fn finish_event(body: &Bytes, cursor: &str) -> Bytes {
-    let Some(rest) = body.strip_prefix(&[WITH_ATTACHMENT]) else {
-        return frame(Opcode::Text, &[body, cursor.as_bytes(), END]);
-    };
-    let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Bytes::new() };
-    let Some((text, bytes)) = rest.split_at_checked(u32::from_be_bytes(*length) as usize) else {
-        return Bytes::new();
-    };
-    let text = frame(Opcode::Text, &[text, cursor.as_bytes(), END]);
-    let bytes = frame(Opcode::Binary, &[bytes]);
-    let mut both = BytesMut::with_capacity(text.len() + bytes.len());
-    both.put(text);
-    both.put(bytes);
-    both.freeze()
+    attachment::finish(body, cursor, END)
 }
 
 fn text_body(name: &str, data: &[u8]) -> Bytes {
@@ -61,28 +42,12 @@ fn binary_body(name: &str, bytes: &[u8]) -> Bytes {
     text.extend(b"451-[");
     push_string(&mut text, name);
     text.extend(br#",{"_placeholder":true,"num":0},""#);
-    let mut body = BytesMut::with_capacity(text.len() + bytes.len() + 5);
-    body.put_u8(WITH_ATTACHMENT);
-    body.put_u32(text.len() as u32);
-    body.put_slice(&text);
-    body.put_slice(bytes);
-    body.freeze()
+    attachment::body(&text, bytes)
 }
 
 fn push_string(out: &mut Vec<u8>, text: &str) {
     // Writing a string to a vector cannot fail.
     let _ = serde_json::to_writer(out, text);
-}
-
-/// A field of the data as it stands there.
-fn field_of<'a>(data: &'a [u8], field: &str) -> Option<&'a str> {
-    let fields: HashMap<String, &RawValue> = serde_json::from_slice(data).ok()?;
-    fields.get(field).map(|value| value.get())
-}
-
-fn attachment(data: &[u8], field: &str) -> Option<Vec<u8>> {
-    let encoded: String = serde_json::from_str(field_of(data, field)?).ok()?;
-    STANDARD.decode(encoded).ok()
 }
 
 #[cfg(test)]
@@ -108,7 +73,7 @@ mod tests {
     #[test]
     fn bytes_follow_their_event_as_an_attachment() {
         let data = br#"{"data_base64":"AQIDBA=="}"#;
-        let bytes = attachment(data, "data_base64").unwrap();
+        let bytes = bytes_of(data, "data_base64").unwrap();
         let whole = finish_event(&binary_body("voice:audio", &bytes), "abc");
         let text = br#"451-["voice:audio",{"_placeholder":true,"num":0},"abc"]"#;
         assert_eq!(&whole[2..2 + text.len()], text);
