@@ -122,6 +122,21 @@ async fn message(client: &mut EventSource, name: &str) -> Json {
     }
 }
 
+#[tokio::test]
+async fn an_administrator_who_comes_by_an_event_source_is_told_of_the_open_alerts() {
+    journey(60, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let danger = json!({ "userId": "ann", "conversationId": "c-9", "severity": "low", "signals": ["x"] });
+        insist(&platform, ("screen", "service"), "crisis.raise", "r-1", &danger).await;
+        let mut board = cast::source(&history, "board", &["admin"]);
+        board.connect(platform.gateway(), crate::checker::Start::Now).await.unwrap();
+        let told = message(&mut board, "snapshot").await;
+        assert_eq!(told["value"][0]["alertId"], "c-9-1", "{told}");
+        platform.finish().await;
+    })
+    .await;
+}
+
 fn is_told(told: &Json, component: &str, status: &str) -> bool {
     told["component"] == component && told["status"] == status
 }

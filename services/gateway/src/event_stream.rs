@@ -128,6 +128,10 @@ impl EventStream {
             snapshots: FuturesOrdered::new(),
         };
         let gap = opening.gap.map(|reason| stream.gap(channels, reason));
+        if !recovered && gap.is_none() && dialect.has_snapshots() {
+            let alerts = queries::open_alerts_of(&stream.edge, &stream.identity, channels);
+            stream.snapshots.extend(alerts);
+        }
         // From here on, also when the connection is cut before the first event.
         let position = position.map(|cursor| dialect.position(&cursor));
         stream.first = Some(join([Some(greeting), gap, position].into_iter().flatten().collect()));

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::{Channel, Tenant};
+use domain::Tenant;
 use runtime::clock;
 use runtime::health::{SUBJECT, Standing};
 use runtime::tasks::BoxError;
@@ -18,6 +18,7 @@ use tracing::debug;
 
 use crate::edge::{Edge, Shared};
 use crate::entry::Entry;
+use crate::queries::admin_channel;
 use crate::typing::own_event;
 
 mod table;
@@ -25,8 +26,6 @@ mod table;
 use table::{State, Table};
 
 const HEALTH: &str = "system.health";
-/// Those who are told.
-const ADMIN: &str = "admin";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The pause before NATS is asked again for what it did not give.
 const RETRY: Duration = Duration::from_millis(500);
@@ -85,7 +84,7 @@ fn look(edge: &Shared) {
     if news.is_empty() {
         return;
     }
-    let Ok(admin) = Channel::parse(ADMIN) else { return };
+    let Some(admin) = admin_channel() else { return };
     let tenants = edge.hub.with_tail(|tail| tail.tenants_in(&admin));
     let entries = tenants.iter().flat_map(|tenant| {
         news.iter().filter_map(|(component, state)| entry(edge, tenant, component, state))

@@ -248,16 +248,28 @@ pub(crate) fn snapshots_of(
     })
 }
 
+/// Where administrators are told what concerns them.
+pub(crate) fn admin_channel() -> Option<Channel> {
+    Channel::parse(ADMIN).ok()
+}
+
 /// For an administrator who has just come: the alerts that are open, before anybody asks. They count down.
 pub(crate) fn open_alerts(edge: &Edge, member: &mut Member, name: &'static str) {
-    let Ok(admin) = Channel::parse(ADMIN) else { return };
-    if !member.channels().contains(&admin) {
-        return;
+    if let Some(work) = open_alerts_of(edge, &member.identity, &member.channels()) {
+        // A connection that has just begun has room for it.
+        let _full = member.question(To::Greeting(name), Then::Nothing, work);
     }
-    let (edge, identity) = (edge.clone(), member.identity.clone());
-    let work = async move { answer(snapshot(&edge, &identity, &admin).await) };
-    // A connection that has just begun has room for it.
-    let _full = member.question(To::Greeting(name), Then::Nothing, work.boxed());
+}
+
+/// The same for a connection that waits for them itself; `None` where none of its channels tells of alerts.
+pub(crate) fn open_alerts_of(
+    edge: &Edge,
+    identity: &Arc<Identity>,
+    channels: &[Channel],
+) -> Option<BoxFuture<'static, Answer>> {
+    let admin = admin_channel().filter(|admin| channels.contains(admin))?;
+    let (edge, identity) = (edge.clone(), identity.clone());
+    Some(async move { answer(snapshot(&edge, &identity, &admin).await) }.boxed())
 }
 
 /// Whether a snapshot holds anything.
