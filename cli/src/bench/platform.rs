@@ -22,8 +22,7 @@ use crate::data::{DataFolder, Secrets};
 use crate::failure::Failure;
 use crate::{streams, token};
 
-const SERVICES: [&str; 3] = ["gateway", "ingest", "replay"];
-pub(crate) const SERVICES_WITH_AI: [&str; 4] = ["gateway", "ingest", "replay", "ai-proxy"];
+pub(crate) const SERVICES: [&str; 4] = ["gateway", "ingest", "replay", "ai-proxy"];
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) struct Platform {
@@ -39,8 +38,9 @@ pub(crate) struct Platform {
 }
 
 impl Platform {
+    /// All that a spine has; the AI side runs only where it is measured.
     pub(crate) async fn start() -> Result<Self, Failure> {
-        Self::start_only(&SERVICES).await
+        Self::start_only(&SERVICES[..3]).await
     }
 
     /// Some of the services; the addresses of the others lead nowhere.
@@ -52,11 +52,11 @@ impl Platform {
         let ports = free_ports()?;
         let mut services = Vec::new();
         let mut ops = Vec::new();
-        for (index, service) in SERVICES_WITH_AI.into_iter().enumerate() {
+        for (index, service) in SERVICES.into_iter().enumerate() {
             if !wanted.contains(&service) {
                 continue;
             }
-            let (listen, operations) = (ports[index], ports[index + SERVICES_WITH_AI.len()]);
+            let (listen, operations) = (ports[index], ports[index + SERVICES.len()]);
             services.push((service, spawn(service, &nats, &secrets, listen, operations)?));
             ops.push((service, format!("http://{operations}")));
         }
@@ -110,10 +110,10 @@ impl Platform {
 
     /// Starts a service that was killed, at the same addresses, and waits until it is ready.
     pub(crate) async fn restart(&mut self, service: &'static str) -> Result<(), Failure> {
-        let Some(index) = SERVICES_WITH_AI.iter().position(|name| *name == service) else {
+        let Some(index) = SERVICES.iter().position(|name| *name == service) else {
             return Ok(());
         };
-        let (listen, operations) = (self.ports[index], self.ports[index + SERVICES_WITH_AI.len()]);
+        let (listen, operations) = (self.ports[index], self.ports[index + SERVICES.len()]);
         let child = spawn(service, &self.nats, &self.secrets, listen, operations)?;
         if let Some(place) = self.services.iter_mut().find(|(name, _)| *name == service) {
             place.1 = child;
@@ -159,7 +159,7 @@ async fn broker(folder: &DataFolder, secrets: &Secrets) -> Result<NatsServer, Fa
 /// Free now, and by all likelihood still free when the services bind them.
 fn free_ports() -> Result<Vec<SocketAddr>, Failure> {
     let held: std::io::Result<Vec<TcpListener>> =
-        (0..2 * SERVICES_WITH_AI.len()).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
+        (0..2 * SERVICES.len()).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
     let held = held.map_err(|error| Failure::failed("free ports", error))?;
     let addresses: std::io::Result<Vec<_>> = held.iter().map(TcpListener::local_addr).collect();
     addresses.map_err(|error| Failure::failed("free ports", error))

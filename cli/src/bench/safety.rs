@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use crate::bench::commands::conversation_of;
-use crate::bench::platform::{Platform, SERVICES_WITH_AI};
+use crate::bench::platform::{Platform, SERVICES};
 use crate::bench::report::{Goal, Report, percentile};
 use crate::bench::socket::Socket;
 use crate::bench::{float, told};
@@ -32,7 +32,7 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: Options) -> Result<Report, Failure> {
     let messages = options.messages as usize;
-    let platform = Platform::start_only(&SERVICES_WITH_AI).await?;
+    let platform = Platform::start_only(&SERVICES).await?;
     let watching = format!("/ws?token={}", platform.token(Role::Admin)?);
     let admin = Socket::open(platform.gateway, &watching, BUFFER).await.map_err(told)?;
     let speaking = format!("/ws?token={}", platform.token(Role::User)?);

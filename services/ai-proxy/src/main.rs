@@ -8,6 +8,10 @@ use runtime::tasks::{BoxError, stop_on_signals};
 use runtime::{http, telemetry};
 use tracing::error;
 
+/// A fifth less processor time per piece of an answer than the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = match Config::read(&Environment) {

@@ -51,8 +51,16 @@ pub struct LiveCatalogue {
 
 struct Inner {
     in_force: RwLock<InForce>,
-    /// What the log's last change told, once that is known.
-    told: watch::Sender<Option<Option<Told>>>,
+    last_change: watch::Sender<LastChange>,
+}
+
+/// What the log's last change tells.
+#[derive(PartialEq, Eq)]
+enum LastChange {
+    Unread,
+    /// There never was one.
+    Nothing,
+    Told(Told),
 }
 
 /// The additions that the log tells of.
@@ -82,7 +90,12 @@ impl LiveCatalogue {
     /// The built-in catalogue and these files.
     pub fn new(files: Vec<AddedFile>) -> Result<Self, Mistakes> {
         let in_force = RwLock::new(InForce::new(files)?);
-        Ok(Self { inner: Arc::new(Inner { in_force, told: watch::Sender::new(None) }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                in_force,
+                last_change: watch::Sender::new(LastChange::Unread),
+            }),
+        })
     }
 
     /// Replaces the additions; what is wrong leaves everything as it was. Whether anything changed.
@@ -102,11 +115,11 @@ impl LiveCatalogue {
 
     /// What the log tells, as soon as that is known, `None` where it tells of nothing; needs [`LiveCatalogue::follow`].
     pub async fn told(&self) -> Option<Told> {
-        let mut told = self.inner.told.subscribe();
-        match told.wait_for(Option::is_some).await {
-            Ok(told) => told.clone().flatten(),
-            // The sender lives as long as this handle.
-            Err(_) => None,
+        let mut last = self.inner.last_change.subscribe();
+        // The sender lives as long as this handle.
+        match last.wait_for(|last| *last != LastChange::Unread).await.as_deref() {
+            Ok(LastChange::Told(told)) => Some(told.clone()),
+            Ok(LastChange::Unread | LastChange::Nothing) | Err(_) => None,
         }
     }
 
@@ -134,10 +147,12 @@ impl LiveCatalogue {
                 messages.iter().for_each(|message| self.learn(message));
             }
             if follower.lag() == 0 {
-                self.inner.told.send_if_modified(|told| {
-                    let is_first = told.is_none();
-                    told.get_or_insert(None);
-                    is_first
+                self.inner.last_change.send_if_modified(|last| {
+                    let is_unread = *last == LastChange::Unread;
+                    if is_unread {
+                        *last = LastChange::Nothing;
+                    }
+                    is_unread
                 });
                 current.holds();
             }
@@ -147,7 +162,7 @@ impl LiveCatalogue {
     fn learn(&self, message: &LogMessage) {
         let Some(files) = files_of(message) else { return };
         let told = Told { fingerprint: fingerprint(&files), at: message.stored_at };
-        self.inner.told.send_replace(Some(Some(told)));
+        self.inner.last_change.send_replace(LastChange::Told(told));
         match self.apply(&files) {
             Ok(true) => info!(sequence = message.sequence, "the catalogue was changed"),
             Ok(false) => {}
