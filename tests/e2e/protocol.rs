@@ -336,6 +336,9 @@ async fn history_is_read_forwards_backwards_by_type_and_as_lines() {
         found.sort_unstable();
         assert_eq!(found, [4, 5, 6], "the three right before the seventh");
 
+        let newest = page(&platform, "channel=whatsapp:a1&before=latest&limit=2").await.json();
+        assert_eq!(counters(&newest), [10, 1]);
+
         let typed =
             page(&platform, "channel=contact:c1&after=earliest&types=message.received").await;
         assert_eq!(counters(&typed.json()), [1]);

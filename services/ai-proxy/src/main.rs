@@ -8,7 +8,7 @@ use runtime::tasks::{BoxError, stop_on_signals};
 use runtime::{http, telemetry};
 use tracing::error;
 
-/// A fifth less processor time per piece of an answer than the system's allocator.
+/// The system's allocator took a fifth of the processor time of streamed answers.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

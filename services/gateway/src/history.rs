@@ -58,6 +58,9 @@ impl Types {
     }
 }
 
+/// Stands for the end of the log where a cursor would for a place in it.
+const LATEST: &str = "latest";
+
 /// Which way a page goes and from where.
 enum From {
     After(Position),
@@ -115,6 +118,7 @@ fn limit(asked: &Asked, most: usize) -> Result<usize, Box<Problem>> {
 async fn from(edge: &Shared, tenant: &Tenant, asked: &Asked) -> Result<From, Problem> {
     match (&asked.after, &asked.before, &asked.at) {
         (Some(after), None, None) => Ok(From::After(cursor(edge, tenant, after).await?)),
+        (None, Some(before), None) if before == LATEST => Ok(From::Before(newest(edge))),
         (None, Some(before), None) => Ok(From::Before(cursor(edge, tenant, before).await?)),
         (None, None, Some(at)) => {
             let Some(time) = parse_rfc3339(at) else {
@@ -128,6 +132,15 @@ async fn from(edge: &Shared, tenant: &Tenant, asked: &Asked) -> Result<From, Pro
         (None, None, None) => Ok(From::After(Position::default())),
         _ => Err(problems::bad_request("bad_query", "Give one of `after`, `before` and `at`.")),
     }
+}
+
+/// Behind the newest event of each stream. A cursor's fingerprint would say that its event is known already.
+fn newest(edge: &Shared) -> Position {
+    let mut head = edge.hub.with_tail(|tail| *tail.head());
+    for stream in StreamId::ALL {
+        head.set(stream, StreamPosition { fingerprint: 0, ..head.get(stream) });
+    }
+    head
 }
 
 async fn cursor(edge: &Shared, tenant: &Tenant, text: &str) -> Result<Position, Problem> {
