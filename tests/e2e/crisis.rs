@@ -29,7 +29,20 @@ use pager::Pager;
 const AT_REST: Duration = Duration::from_secs(120);
 
 fn alerts() -> usize {
-    setting("E2E_CRISES", "200").file_name().unwrap().to_str().unwrap().parse().unwrap()
+    setting("E2E_CRISES", &ALERTS.to_string())
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// The alerts of one run without a setting; more of them come in as much more time, under as many more kills.
+const ALERTS: usize = 200;
+
+fn times_as_long(seconds: u64) -> Duration {
+    Duration::from_secs(seconds * alerts().div_ceil(ALERTS) as u64)
 }
 
 fn seed() -> u64 {
@@ -107,7 +120,7 @@ async fn of_two_who_take_an_alert_at_once_one_has_it_and_the_other_is_told_who()
 async fn live(number: usize, desks: &[Desk; 3], mut rng: StdRng) {
     let [screen, one, two] = desks;
     let conversation = format!("c-{number}");
-    tokio::time::sleep(Duration::from_millis(rng.random_range(0..15_000))).await;
+    tokio::time::sleep(times_as_long(15).mul_f64(rng.random())).await;
     let raised = screen.insist("crisis.raise", &conversation, &raise(&conversation)).await;
     let alert = raised["alertId"].as_str().unwrap_or_else(|| panic!("{raised}")).to_owned();
     let data = json!({ "alertId": alert });
@@ -151,7 +164,7 @@ async fn kill_at_random(platform: &mut TestPlatform, until: Instant, rng: &mut S
 
 #[tokio::test]
 async fn under_random_kills_every_alert_is_answered_or_escalated_and_none_has_two_owners() {
-    journey(400, async {
+    journey(300 + times_as_long(100).as_secs(), async {
         let seed = seed();
         eprintln!("E2E_SEED={seed}");
         let mut rng = StdRng::seed_from_u64(seed);
@@ -165,7 +178,7 @@ async fn under_random_kills_every_alert_is_answered_or_escalated_and_none_has_tw
             Desk::of("1", "admin", &gateways),
             Desk::of("2", "admin", &gateways),
         ];
-        let until = Instant::now() + Duration::from_secs(25);
+        let until = Instant::now() + times_as_long(25);
         let mut of_kills = StdRng::seed_from_u64(rng.random());
         let lives =
             (0..alerts()).map(|number| live(number, &desks, StdRng::seed_from_u64(rng.random())));
