@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use domain::envelope::rfc3339;
 use domain::replay::quarantine::{ItemRequest, ListRequest};
 use domain::replay::{question, refusal};
 use domain::{Identity, Role};
@@ -13,16 +14,20 @@ use runtime::clock;
 use runtime::http::{Problem, read_body};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use crate::devices::Device;
 use crate::edge::{Edge, Shared, UNAVAILABLE};
 use crate::library::LibraryError;
-use crate::problems;
-use crate::revocations;
+use crate::{problems, publish, revocations};
 
 /// Revocations are remembered this long where the caller does not say when the tokens expire: longer than tokens are
 /// made for.
 const REMEMBERED: i64 = 400 * 24 * 3_600;
+/// The event that tells of a revocation.
+const REVOKED: &str = "auth.revoked";
+/// No token has a longer id, and no user a longer name.
+const LONGEST_REVOKED: usize = 256;
 
 pub(crate) async fn identify(
     edge: &Shared,
@@ -102,11 +107,18 @@ pub(crate) async fn revoke(
 ) -> Result<Response, Response> {
     let identity = admin(&edge, &headers, &uri).await?;
     let asked: Revoke = read(&edge, body).await?;
-    let what = match (asked.jti, asked.sub) {
-        (Some(id), None) => Revoked::Token(id.into()),
-        (None, Some(user)) => Revoked::User(user.into()),
+    let names_one = |name: &String| (1..=LONGEST_REVOKED).contains(&name.len());
+    let (what, mut data) = match (asked.jti, asked.sub) {
+        (Some(id), None) if names_one(&id) => {
+            (Revoked::Token(id.as_str().into()), json!({ "jti": id }))
+        }
+        (None, Some(user)) if names_one(&user) => {
+            (Revoked::User(user.as_str().into()), json!({ "sub": user }))
+        }
         _ => {
-            let detail = "Name a token by `jti` or a user by `sub`.";
+            let detail = format!(
+                "Name a token by `jti` or a user by `sub`, in 1 to {LONGEST_REVOKED} bytes."
+            );
             return Err(problems::bad_request("bad_body", detail).into_response());
         }
     };
@@ -116,9 +128,17 @@ pub(crate) async fn revoke(
         let detail = "`until` is past; name when the tokens expire, or leave it out.";
         return Err(problems::bad_request("bad_body", detail).into_response());
     }
-    let revocation = Revocation { tenant: identity.tenant, what, until };
+    let revocation = Revocation { tenant: identity.tenant.clone(), what, until };
     let stored = revocations::store(&edge.nats, &revocation).await;
     stored.map_err(|_| problems::refused(UNAVAILABLE).into_response())?;
+    data["revokedBy"] = (&*identity.user).into();
+    if let Ok(until) = OffsetDateTime::from_unix_timestamp(until) {
+        data["expiresAt"] = rfc3339(until).into();
+    }
+    // In force it is already; who repeats what fails here has it recorded then.
+    let source = format!("/revocations/{}", identity.user);
+    let recorded = publish::record(&edge, &identity.tenant, REVOKED, source, data).await;
+    recorded.map_err(|refused| problems::refused(refused).into_response())?;
     Ok((StatusCode::CREATED, Json(json!({ "ok": true, "until": until }))).into_response())
 }
 

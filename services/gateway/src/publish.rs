@@ -3,10 +3,11 @@
 use domain::catalogue::{Admitted, Defaults, Publication, Refusal};
 use domain::envelope::header;
 use domain::protection::subjects_in;
-use domain::{Channel, Envelope, Identity, subject};
+use domain::{Channel, Envelope, Identity, Tenant, subject};
 use runtime::event_log::Append;
 use runtime::{clock, ids};
 use serde_json::{Value, json};
+use tracing::debug;
 
 use crate::edge::{Refused, Shared, UNAVAILABLE};
 use crate::wires::websocket::Request;
@@ -69,6 +70,24 @@ async fn publish(
     let admitted = admitted.map_err(|refusal| refuse(&refusal))?;
     let id = store(edge, admitted, None).await?;
     Ok(json!({ "ok": true, "id": id }))
+}
+
+/// Has on record what an administrator did, as an event that nobody else may publish.
+pub(crate) async fn record(
+    edge: &Shared,
+    tenant: &Tenant,
+    event_type: &str,
+    source: String,
+    data: Value,
+) -> Result<(), Refused> {
+    let publication = Publication::new(event_type, source, data);
+    let defaults = Defaults { id: ids::ordered(), now: clock::now() };
+    let admitted = edge.catalogue.admit_own(tenant, publication, defaults);
+    let admitted = admitted.map_err(|refusal| {
+        debug!(%refusal, event_type, "what was done cannot be recorded");
+        INVALID
+    })?;
+    store(edge, admitted, None).await.map(drop)
 }
 
 /// Hands an event to the write side, or to who is there if it is ephemeral; returns its id. The room is that of an

@@ -80,9 +80,12 @@ impl Team {
                 publish.push(format!("$JS.ACK.*.*.{stream}.{durable}.>"));
             }
         }
+        // What the gate takes from gateways alone, and its own word.
+        let closed = ["rejected", "broadcast.>", "subject.>", "auth.>"];
+        let deny = closed.map(|rest| format!("\"publish.{tenant}.{rest}\"")).join(", ");
         let publish: Vec<String> = publish.iter().map(|subject| format!("\"{subject}\"")).collect();
         format!(
-            "  {{ nkey: {}, permissions {{ publish {{ allow: [{}], deny: [\"publish.{tenant}.rejected\", \"publish.{tenant}.broadcast.>\", \"publish.{tenant}.subject.>\"] }}, \
+            "  {{ nkey: {}, permissions {{ publish {{ allow: [{}], deny: [{deny}] }}, \
              subscribe {{ allow: [\"{}.>\", \"publish.{tenant}.rejected\"] }} }} }} # {tenant}/{}",
             self.public_key,
             publish.join(", "),
