@@ -6,6 +6,7 @@ use bytes::Bytes;
 use crate::entry::{Entry, Variant};
 
 pub(crate) mod engineio;
+mod json;
 pub(crate) mod socketio;
 pub(crate) mod sse;
 pub(crate) mod trpc;
