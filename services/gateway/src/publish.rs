@@ -23,6 +23,10 @@ pub(crate) const NOT_ALLOWED: Refused = Refused::new(
 );
 pub(crate) const INVALID: Refused =
     Refused::new("invalid_data", "The data does not fit the type's schema; see docs/EVENTS.md.");
+const BAD_ATTRIBUTE: Refused = Refused::new(
+    "invalid_attribute",
+    "An id is a string of 1 to 512 bytes without control characters; leave it out to have one made.",
+);
 const NO_TYPE: Refused = Refused::new(
     "bad_payload",
     "Publish with {\"type\":\"…\",\"data\":{…}}; `id` makes it idempotent.",
@@ -38,7 +42,12 @@ pub(crate) async fn from_socket(
     if request.kind == "publish" {
         let event_type = request.field("type").ok_or(NO_TYPE)?;
         let data = request.payload.get("data").cloned().unwrap_or_else(|| json!({}));
-        let id = request.field("id").map(str::to_owned);
+        let id = match request.payload.get("id") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(id)) => Some(id.clone()),
+            // Without its id a repeat would be stored twice.
+            Some(_) => return Err(BAD_ATTRIBUTE),
+        };
         return publish(edge, identity, event_type, data, id).await;
     }
     let data = json!({
@@ -141,6 +150,7 @@ fn refuse(refusal: &Refusal) -> Refused {
     match refusal {
         Refusal::UnknownType(_) => UNKNOWN_TYPE,
         Refusal::Closed(_) => NOT_ALLOWED,
+        Refusal::BadAttribute(_) => BAD_ATTRIBUTE,
         _ => INVALID,
     }
 }
