@@ -12,7 +12,7 @@ use crate::commands::Answer;
 use crate::commands::desk::{Answered, Asked, Then, To};
 use crate::edge::{FORBIDDEN, Refused};
 use crate::line::GapReason;
-use crate::member::Joined;
+use crate::member::{Joined, position_in};
 use crate::throttle::Verdict;
 use crate::wires::websocket::{self, Request};
 use crate::{publish, queries, signals, voice};
@@ -191,7 +191,8 @@ impl Connection {
     async fn join(&mut self, request: &Request) -> AtOnce {
         let Some(member) = &mut self.member else { return Err(Ending::protocol()) };
         let Some(asked) = room(request) else { return Ok(Err(NO_ROOM)) };
-        let joined = member.join(asked, request.field("after")).await.map_err(Ending::lost)?;
+        let after = position_in(&request.payload, "after");
+        let joined = member.join(asked, after.as_deref()).await.map_err(Ending::lost)?;
         let Joined { channel, recovered, gap } = match joined {
             Ok(joined) => joined,
             Err(refused) => return Ok(Err(refused)),

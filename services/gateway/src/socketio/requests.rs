@@ -10,7 +10,7 @@ use crate::commands::Answer;
 use crate::commands::desk::{Answered, Asked, Then, To};
 use crate::edge::{FORBIDDEN, Refused};
 use crate::line::GapReason;
-use crate::member::Joined;
+use crate::member::{Joined, position_in};
 use crate::throttle::Verdict;
 use crate::wires::socketio::{Event, MAIN};
 use crate::wires::websocket::Request;
@@ -283,8 +283,8 @@ fn wish(event: &Event) -> Result<Option<Wish>, Refused> {
     if !is_join {
         return Ok(Some(Wish::Leave(channel)));
     }
-    let after = object(event).and_then(|fields| fields.get("after")?.as_str());
-    Ok(Some(Wish::Join { channel, after: after.map(str::to_owned) }))
+    let after = event.arguments.first().and_then(|argument| position_in(argument, "after"));
+    Ok(Some(Wish::Join { channel, after }))
 }
 
 fn room_of(event: &Event, (_, kind, fields): &(&str, &str, &[&str])) -> Result<String, Refused> {
@@ -338,6 +338,9 @@ mod tests {
     fn the_applications_name_rooms_in_their_own_ways() {
         check("subscribe", json!("calls"), "join calls");
         check("subscribe", json!({ "channel": "calls", "after": "c" }), "join calls c");
+        check("subscribe", json!({ "channel": "calls", "after": null }), "join calls");
+        // No text is no cursor, and is not taken for nothing.
+        check("subscribe", json!({ "channel": "calls", "after": 5 }), "join calls 5");
         check("subscribe", json!(null), "bad_payload");
         check("unsubscribe", json!({ "channel": "calls" }), "leave calls");
         check("subscribe_to_call", json!("CA42"), "join call:CA42");
