@@ -9,6 +9,7 @@ use crate::clients::http::Request;
 use crate::clients::sse::EventSource;
 use crate::clients::token::{claims, now, sign, sign_with, token};
 use crate::clients::websocket::{End, WebSocket, handshake_with};
+use crate::commands::log_of;
 use crate::harness::cast::{agent, calls, journey};
 use crate::harness::{ORIGIN, Options, Service, TENANT, TestPlatform};
 
@@ -170,6 +171,9 @@ async fn a_revocation_ends_live_connections_on_every_gateway_at_once() {
         events.connect(platform.second_gateway(), Start::Now).await.unwrap();
         let mut untouched = user(&history, "untouched", &other);
         untouched.connect(platform.gateway()).await.unwrap();
+        let own = ["admin", "team", "system", "admin:broadcast", "user:boss"];
+        let mut boss = WebSocket::new(&history, "boss", &token(TENANT, "boss", "admin"), &own);
+        boss.connect(platform.second_gateway()).await.unwrap();
 
         let began = Instant::now();
         let admin = token(TENANT, "1", "admin");
@@ -190,6 +194,21 @@ async fn a_revocation_ends_live_connections_on_every_gateway_at_once() {
             .await
             .unwrap();
         assert!(matches!(by_user.status, 401 | 403), "{}", by_user.status);
+
+        // Who shut whom out is told to the tenant's admins and kept.
+        let told = boss.wait_for("auth:revoked").await.unwrap();
+        assert_eq!(told["payload"]["jti"], one["jti"], "{told}");
+        assert_eq!(told["payload"]["revokedBy"], "1", "{told}");
+        assert!(told["payload"]["expiresAt"].is_string(), "{told}");
+        let kept = log_of(platform.gateway(), "admin").await;
+        let kept = kept.iter().filter(|(kind, _)| kind == "auth.revoked");
+        assert_eq!(kept.map(|(_, data)| &data["jti"]).collect::<Vec<_>>(), [&one["jti"]]);
+        let elsewhere = Request::get("/v1/history?channel=admin")
+            .bearer(&token("globex", "1", "admin"))
+            .send(platform.gateway())
+            .await
+            .unwrap();
+        assert_eq!(elsewhere.json()["events"], json!([]), "another tenant's are told nothing");
         platform.finish().await;
     })
     .await;
@@ -204,6 +223,12 @@ async fn a_revocation_holds_longer_than_any_token_and_never_ends_in_the_past() {
             let request = Request::post("/v1/revocations").bearer(&admin).json(&revocation);
             request.send(platform.gateway()).await.unwrap()
         };
+        for nobody in
+            [json!({ "jti": "" }), json!({ "sub": "" }), json!({ "jti": "x".repeat(257) })]
+        {
+            let answer = revoke(nobody).await;
+            assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("bad_body")));
+        }
         let answer = revoke(json!({ "sub": "7" })).await;
         let year = 365 * 24 * 3_600;
         assert!(answer.json()["until"].as_i64().unwrap() > now() + year, "{}", answer.text());

@@ -81,6 +81,14 @@ async fn a_file_that_is_dropped_adds_a_type_and_a_channel_while_everything_runs(
         let document = Request::get("/asyncapi.json").send(platform.gateway()).await.unwrap();
         assert!(document.json()["channels"]["orders"].is_object());
 
+        // The change is the platform's own, and no tenant's admins are told.
+        for (tenant, told) in [("platform", 1), (TENANT, 0)] {
+            let own = token(tenant, "boss", "admin");
+            let page = Request::get("/v1/history?channel=admin&types=catalogue.changed");
+            let page = page.bearer(&own).send(platform.gateway()).await.unwrap().json();
+            assert_eq!(page["events"].as_array().map(Vec::len), Some(told), "{tenant}: {page}");
+        }
+
         // A gateway that starts afterwards knows it too.
         platform.restart(Service::Gateway).await;
         let mut ann = shopper(&history, &platform).await;

@@ -39,6 +39,7 @@ mod presence;
 mod protocol;
 mod publications;
 mod recovery;
+mod refusals;
 mod safety;
 mod shutdown;
 mod slow_reader;

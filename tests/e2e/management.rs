@@ -106,10 +106,12 @@ async fn a_broadcast_reaches_its_room_on_every_wire_and_gateway_and_is_kept() {
         let answer = broadcast(first, "admin", said).await;
         assert_eq!((answer.status, &answer.json()["ok"]), (200, &json!(true)), "{}", answer.text());
         let frame = ann.wait_for("maintenance").await.unwrap();
-        assert_eq!(frame["payload"], json!({ "at": "22:00" }), "{frame}");
+        let payload = &frame["payload"];
+        assert_eq!(*payload, json!({ "at": "22:00", "timestamp": payload["timestamp"] }));
+        assert!(payload["timestamp"].is_string(), "{frame}");
         assert_eq!((&frame["room"], &frame["id"]), (&json!("voice:training"), &answer.json()["id"]));
         let event = bob.event("maintenance").await;
-        assert_eq!(event["args"][0], json!({ "at": "22:00" }), "{event}");
+        assert_eq!(event["args"][0], *payload, "{event}");
 
         // A kind that the catalogue knows, in its own room.
         let said = json!({ "room": "voice:training", "type": "training:update", "payload": { "activeJobs": 5 } });
@@ -168,6 +170,20 @@ async fn only_admins_name_rooms_and_nobody_speaks_for_the_platform() {
         let request = Request::post("/v1/events").bearer(&token::service(TENANT));
         let answer = request.json(&event).send(platform.ingest()).await.unwrap();
         assert_eq!((answer.status, &answer.json()["code"]), (403, &json!("closed_type")));
+
+        let wrong = json!({ "room": "team", "type": "team:activity", "payload": { "userId": 1 } });
+        let answer = broadcast(to, "admin", wrong).await.json();
+        let place = answer["pointer"].as_str().unwrap();
+        assert!(place.starts_with("/payload/"), "{answer}");
+
+        // What a publication may leave out is filled in here as well.
+        let said_to_her =
+            json!({ "room": "user:ann", "type": "notification", "payload": { "message": "hi" } });
+        let answer = broadcast(to, "admin", said_to_her).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let frame = ann.wait_for("notification").await.unwrap();
+        assert_eq!(frame["payload"]["id"], answer.json()["id"], "{frame}");
+        assert!(frame["payload"]["timestamp"].is_string(), "{frame}");
 
         let answer = broadcast(to, "admin", said("user:ann", "hello")).await;
         assert_eq!(answer.status, 200, "{}", answer.text());

@@ -10,7 +10,7 @@ use crate::clients::publisher::Kind;
 use crate::clients::token::{service, token};
 use crate::clients::websocket::{WebSocket, handshake, handshake_with};
 use crate::harness::cast::{agent, calls, journey, publisher, source, team};
-use crate::harness::{Options, TENANT, TestPlatform};
+use crate::harness::{ORIGIN, Options, TENANT, TestPlatform};
 
 #[tokio::test]
 async fn a_websocket_is_greeted_authenticated_joined_and_answered() {
@@ -307,6 +307,15 @@ fn counters(page: &Json) -> Vec<u64> {
     page["events"].as_array().unwrap().iter().map(value).collect()
 }
 
+/// A browser shows a page's script what the answer names, and nothing else.
+fn check_readable_by_a_page(answer: &Answer) {
+    assert_eq!(answer.header("throughline-more"), Some("false"));
+    let exposed = answer.header("access-control-expose-headers").unwrap();
+    for name in ["throughline-cursor", "throughline-more", "throughline-gap"] {
+        assert!(exposed.split(", ").any(|it| it == name), "{name}: {exposed}");
+    }
+}
+
 #[tokio::test]
 async fn history_is_read_forwards_backwards_by_type_and_as_lines() {
     journey(60, async {
@@ -346,10 +355,12 @@ async fn history_is_read_forwards_backwards_by_type_and_as_lines() {
         let lines = Request::get("/v1/history?channel=whatsapp:a1&after=earliest")
             .bearer(&token(TENANT, "ann", "agent"))
             .header("Accept", "application/x-ndjson")
+            .header("Origin", ORIGIN)
             .send(platform.gateway())
             .await
             .unwrap();
         assert_eq!(lines.header("content-type"), Some("application/x-ndjson"));
+        check_readable_by_a_page(&lines);
         let events: Vec<Json> =
             lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(events.len(), 11);

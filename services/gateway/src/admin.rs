@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use domain::envelope::rfc3339;
 use domain::replay::quarantine::{ItemRequest, ListRequest};
 use domain::replay::{question, refusal};
 use domain::{Identity, Role};
@@ -13,16 +14,20 @@ use runtime::clock;
 use runtime::http::{Problem, read_body};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
-use crate::devices::Device;
+use crate::devices::{Device, check_name};
 use crate::edge::{Edge, Shared, UNAVAILABLE};
 use crate::library::LibraryError;
-use crate::problems;
-use crate::revocations;
+use crate::{problems, publish, revocations};
 
 /// Revocations are remembered this long where the caller does not say when the tokens expire: longer than tokens are
 /// made for.
 const REMEMBERED: i64 = 400 * 24 * 3_600;
+/// The event that tells of a revocation.
+const REVOKED: &str = "auth.revoked";
+/// No token has a longer id, and no user a longer name.
+const LONGEST_REVOKED: usize = 256;
 
 pub(crate) async fn identify(
     edge: &Shared,
@@ -64,6 +69,7 @@ pub(crate) async fn acknowledge(
 ) -> Result<Response, Response> {
     let identity = identify(&edge, &headers, &uri).await?;
     let ack: Ack = read(&edge, body).await?;
+    check_name(Some(&ack.device)).map_err(|refused| problems::refused(refused).into_response())?;
     let cursor = edge.hub.keys.decode(&identity.tenant, &ack.cursor).map_err(|_| {
         let detail = "This is not a cursor of this platform for this tenant.";
         problems::bad_request("bad_cursor", detail).into_response()
@@ -102,11 +108,18 @@ pub(crate) async fn revoke(
 ) -> Result<Response, Response> {
     let identity = admin(&edge, &headers, &uri).await?;
     let asked: Revoke = read(&edge, body).await?;
-    let what = match (asked.jti, asked.sub) {
-        (Some(id), None) => Revoked::Token(id.into()),
-        (None, Some(user)) => Revoked::User(user.into()),
+    let names_one = |name: &String| (1..=LONGEST_REVOKED).contains(&name.len());
+    let (what, mut data) = match (asked.jti, asked.sub) {
+        (Some(id), None) if names_one(&id) => {
+            (Revoked::Token(id.as_str().into()), json!({ "jti": id }))
+        }
+        (None, Some(user)) if names_one(&user) => {
+            (Revoked::User(user.as_str().into()), json!({ "sub": user }))
+        }
         _ => {
-            let detail = "Name a token by `jti` or a user by `sub`.";
+            let detail = format!(
+                "Name a token by `jti` or a user by `sub`, in 1 to {LONGEST_REVOKED} bytes."
+            );
             return Err(problems::bad_request("bad_body", detail).into_response());
         }
     };
@@ -116,9 +129,17 @@ pub(crate) async fn revoke(
         let detail = "`until` is past; name when the tokens expire, or leave it out.";
         return Err(problems::bad_request("bad_body", detail).into_response());
     }
-    let revocation = Revocation { tenant: identity.tenant, what, until };
+    let revocation = Revocation { tenant: identity.tenant.clone(), what, until };
     let stored = revocations::store(&edge.nats, &revocation).await;
     stored.map_err(|_| problems::refused(UNAVAILABLE).into_response())?;
+    data["revokedBy"] = (&*identity.user).into();
+    if let Ok(until) = OffsetDateTime::from_unix_timestamp(until) {
+        data["expiresAt"] = rfc3339(until).into();
+    }
+    // In force it is already; who repeats what fails here has it recorded then.
+    let source = format!("/revocations/{}", identity.user);
+    let recorded = publish::record(&edge, &identity.tenant, REVOKED, source, data).await;
+    recorded.map_err(|refused| problems::refused(refused).into_response())?;
     Ok((StatusCode::CREATED, Json(json!({ "ok": true, "until": until }))).into_response())
 }
 
@@ -145,8 +166,13 @@ pub(crate) async fn quarantine(
         let detail = format!("`limit` is 1 to {ITEMS}; follow `after` for the next page.");
         return Err(problems::bad_request("limit_exceeded", detail).into_response());
     }
+    let identity = admin(&edge, &headers, &uri).await?;
+    if after.as_deref().is_some_and(|after| !is_item(after)) {
+        let detail = "`after` is the `id` of the last item of the page before.";
+        return Err(problems::bad_request("bad_query", detail).into_response());
+    }
     let asked = ListRequest { limit, after, origin };
-    ask(&edge, &headers, &uri, question::QUARANTINE_LIST, &asked).await
+    Ok(ask(&edge, &identity, question::QUARANTINE_LIST, &asked).await)
 }
 
 /// `GET /v1/quarantine/{id}`, with the payload.
@@ -156,7 +182,7 @@ pub(crate) async fn quarantined(
     uri: Uri,
     Path(id): Path<String>,
 ) -> Result<Response, Response> {
-    ask(&edge, &headers, &uri, question::QUARANTINE_SHOW, &ItemRequest { id }).await
+    about(&edge, &headers, &uri, question::QUARANTINE_SHOW, id).await
 }
 
 /// `POST /v1/quarantine/{id}/redrive`.
@@ -166,29 +192,48 @@ pub(crate) async fn redrive(
     uri: Uri,
     Path(id): Path<String>,
 ) -> Result<Response, Response> {
-    ask(&edge, &headers, &uri, question::QUARANTINE_REDRIVE, &ItemRequest { id }).await
+    about(&edge, &headers, &uri, question::QUARANTINE_REDRIVE, id).await
 }
 
-/// An admin's question to the read side, and its answer as it comes.
-async fn ask(
+/// The id of an item, as the quarantine gives them out.
+fn is_item(id: &str) -> bool {
+    id.parse::<u64>().is_ok()
+}
+
+/// An admin's question about one item. What cannot be an id is nothing's.
+async fn about(
     edge: &Shared,
     headers: &HeaderMap,
     uri: &Uri,
     question: &str,
-    asked: &(impl Serialize + Sync),
+    id: String,
 ) -> Result<Response, Response> {
     let identity = admin(edge, headers, uri).await?;
-    let answer: Result<Value, _> = edge.library.ask(&identity.tenant, question, asked).await;
-    Ok(passed_on(answer))
+    if !is_item(&id) {
+        return Err(no_item());
+    }
+    Ok(ask(edge, &identity, question, &ItemRequest { id }).await)
+}
+
+/// A question to the read side, and its answer as it comes.
+async fn ask(
+    edge: &Shared,
+    identity: &Identity,
+    question: &str,
+    asked: &(impl Serialize + Sync),
+) -> Response {
+    passed_on(edge.library.ask(&identity.tenant, question, asked).await)
+}
+
+fn no_item() -> Response {
+    let detail = "Nothing is quarantined under this id.";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", detail).into_response()
 }
 
 fn passed_on(answer: Result<Value, LibraryError>) -> Response {
     match answer {
         Ok(answer) => Json(answer).into_response(),
-        Err(LibraryError::Refused(code)) if code == refusal::NOT_FOUND => {
-            let detail = "Nothing is quarantined under this id.";
-            Problem::new(StatusCode::NOT_FOUND, "not_found", detail).into_response()
-        }
+        Err(LibraryError::Refused(code)) if code == refusal::NOT_FOUND => no_item(),
         Err(LibraryError::Refused(code)) => {
             let detail = format!("The read side refused it: {code}.");
             Problem::new(StatusCode::CONFLICT, "refused", detail).into_response()

@@ -10,8 +10,14 @@ use runtime::kv::{Bucket, KvError};
 use runtime::nats::Nats;
 use serde::{Deserialize, Serialize};
 
+use crate::edge::Refused;
+
 /// The most sets of channels that are remembered for a device; the one not acknowledged for the longest time goes.
 const SETS: usize = 8;
+/// The longest name of a device, in characters.
+const LONGEST_NAME: usize = 200;
+const BAD_DEVICE: Refused =
+    Refused::new("bad_device", "The name of a device has at most 200 characters.");
 /// How often a write that another one came before is tried again.
 const TRIES: usize = 5;
 
@@ -56,6 +62,13 @@ impl Remembered {
     pub(crate) fn covers(&self, channel: &Channel) -> bool {
         self.all || self.channels.contains(channel)
     }
+}
+
+/// A name that a client gave its device, whatever wire it came by. It is kept, and sent to the other gateways.
+pub(crate) fn check_name(name: Option<&str>) -> Result<(), Refused> {
+    // Most are short, and bytes are counted faster than characters.
+    let is_long = |name: &str| name.len() > LONGEST_NAME && name.chars().count() > LONGEST_NAME;
+    if name.is_some_and(is_long) { Err(BAD_DEVICE) } else { Ok(()) }
 }
 
 /// Whose device it is.

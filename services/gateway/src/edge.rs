@@ -73,11 +73,18 @@ pub(crate) struct Shared {
 pub(crate) struct Refused {
     pub code: &'static str,
     pub message: &'static str,
+    /// More than one thing has this code, and this says which, in a word of the documents.
+    pub reason: Option<&'static str>,
 }
 
 impl Refused {
     pub(crate) const fn new(code: &'static str, message: &'static str) -> Self {
-        Self { code, message }
+        Self { code, message, reason: None }
+    }
+
+    #[must_use]
+    pub(crate) const fn because(self, reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..self }
     }
 }
 

@@ -7,16 +7,14 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use domain::catalogue::{Defaults, Publication};
+use domain::Token;
 use domain::protection::Subject;
-use domain::{Identity, Token};
 use runtime::http::Problem;
 use runtime::vault::Destroyed;
-use runtime::{clock, ids};
 use serde_json::json;
-use tracing::{debug, info};
+use tracing::info;
 
-use crate::edge::{Edge, Refused, Shared, UNAVAILABLE};
+use crate::edge::{Edge, UNAVAILABLE};
 use crate::{admin, problems, publish};
 
 /// The event that tells of it.
@@ -45,28 +43,12 @@ pub(crate) async fn erase(
     let destroyed = destroyed.map_err(|_| problems::refused(UNAVAILABLE).into_response())?;
     // Who had it done and for whom is on record; what it was is not.
     info!(tenant = %subject.tenant, kind = %subject.kind, subject = %subject.id, by = &*identity.user, ?destroyed, "erased");
-    record(&edge, &identity, &subject, &id)
+    let source = format!("/erasures/{}", identity.user);
+    let data = json!({ "kind": subject.kind.as_str(), "id": id, "erasedBy": &*identity.user });
+    // Who repeats what fails here has it recorded then: that nothing was left to destroy is no reason to be silent.
+    publish::record(&edge, &identity.tenant, ERASED, source, data)
         .await
-        .map_err(|it| problems::refused(it).into_response())?;
+        .map_err(|refused| problems::refused(refused).into_response())?;
     let answer = json!({ "ok": true, "erased": destroyed == Destroyed::Now });
     Ok(Json(answer).into_response())
-}
-
-/// Who repeats what failed here has it recorded then: that nothing was left to destroy is no reason to be silent.
-async fn record(
-    edge: &Shared,
-    identity: &Identity,
-    subject: &Subject,
-    id: &str,
-) -> Result<(), Refused> {
-    let data = json!({ "kind": subject.kind.as_str(), "id": id, "erasedBy": &*identity.user });
-    let source = format!("/erasures/{}", identity.user);
-    let publication = Publication::new(ERASED, source, data);
-    let defaults = Defaults { id: ids::ordered(), now: clock::now() };
-    let admitted = edge.catalogue.admit_own(&identity.tenant, publication, defaults);
-    let admitted = admitted.map_err(|refusal| {
-        debug!(%refusal, "an erasure");
-        publish::INVALID
-    })?;
-    publish::store(edge, admitted, None).await.map(drop)
 }

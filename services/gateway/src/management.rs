@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use domain::catalogue::{Admitted, Catalogue, Defaults, Publication};
+use domain::catalogue::{Admitted, Catalogue, Defaults, Publication, Violation, timestamped};
 use domain::{Channel, Identity, Role};
 use runtime::http::Problem;
 use runtime::{clock, ids};
@@ -96,57 +96,67 @@ pub(crate) async fn broadcast(
 ) -> Result<Response, Response> {
     let identity = admin(&edge, &headers, &uri).await?;
     let asked: Broadcast = read(&edge, body).await?;
-    let answer = send(&edge, &identity, asked).await;
-    answer.map(|answer| Json(answer).into_response()).map_err(|refused| {
-        let problem = match refused.code {
-            code if code == NOT_ALLOWED.code => {
-                Problem::new(StatusCode::FORBIDDEN, code, refused.message)
-            }
-            code if code == INVALID.code => {
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, refused.message)
-            }
-            _ => problems::refused(refused),
-        };
-        problem.into_response()
-    })
+    match send(&edge, &identity, asked).await {
+        Ok(answer) => Ok(Json(answer).into_response()),
+        Err(problem) => Err(problem.into_response()),
+    }
 }
 
-async fn send(edge: &Shared, identity: &Identity, asked: Broadcast) -> Result<Value, Refused> {
-    let room = edge.authorise(identity, &asked.room)?;
-    let admitted = admit(&edge.catalogue, identity, &room, asked)?;
+async fn send(edge: &Shared, identity: &Identity, asked: Broadcast) -> Result<Value, Problem> {
+    let room = edge.authorise(identity, &asked.room).map_err(problem)?;
+    let admitted = admit(&edge.catalogue, identity, &room, asked).map_err(|problem| *problem)?;
     let named = (admitted.envelope.event_type == MESSAGE).then_some(&room);
-    let id = store(edge, admitted, named).await?;
+    let id = store(edge, admitted, named).await.map_err(problem)?;
     Ok(json!({ "ok": true, "id": id, "room": room.as_str() }))
 }
 
+fn problem(refused: Refused) -> Problem {
+    match refused.code {
+        code if code == NOT_ALLOWED.code => {
+            Problem::new(StatusCode::FORBIDDEN, code, refused.message)
+        }
+        code if code == INVALID.code => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, refused.message)
+        }
+        _ => problems::refused(refused),
+    }
+}
+
+fn invalid(violation: &Violation) -> Problem {
+    let detail = format!("payload{}: {}", violation.pointer, violation.reason);
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, INVALID.code, detail);
+    problem.with("pointer", format!("/payload{}", violation.pointer))
+}
+
 /// An event of the catalogue where its own channels are the room; else a message that has its name there. Either is
-/// in the room as what the catalogue says of the type, and nothing else.
+/// in the room as what the catalogue says of the type, completed as a publication of it is, and nothing else.
 fn admit(
     catalogue: &Catalogue,
     identity: &Identity,
     room: &Channel,
     asked: Broadcast,
-) -> Result<Admitted, Refused> {
-    let Broadcast { event_type, payload, .. } = asked;
+) -> Result<Admitted, Box<Problem>> {
     let publication = |event_type: &str, data: Value| {
         Publication::new(event_type, format!("/broadcasts/{}", identity.user), data)
     };
     let defaults = Defaults { id: ids::ordered(), now: clock::now() };
-    let mut name = event_type;
-    if let Some(known) = catalogue.resolve(&name) {
-        if known.closed {
-            return Err(NOT_ALLOWED);
+    let (name, payload) = match catalogue.resolve(&asked.event_type) {
+        Some(known) if known.closed => return Err(problem(NOT_ALLOWED).into()),
+        Some(known) => {
+            let data = known.complete(asked.payload, &defaults.id, defaults.now);
+            let data = data.map_err(|violation| invalid(&violation))?;
+            let own = publication(&known.name, data.clone());
+            let own = catalogue.admit(&identity.tenant, own, defaults.clone());
+            match own {
+                Ok(own) if own.envelope.channels.contains(room) => return Ok(own),
+                Ok(_) | Err(_) => (known.wire.name_for(room).to_owned(), data),
+            }
         }
-        known.validate(&payload).map_err(|_| INVALID)?;
-        let own = publication(&known.name, payload.clone());
-        let own = catalogue.admit(&identity.tenant, own, defaults.clone());
-        match own {
-            Ok(own) if own.envelope.channels.contains(room) => return Ok(own),
-            Ok(_) | Err(_) => name = known.wire.name_for(room).to_owned(),
+        None if is_free(catalogue, &asked.event_type) => {
+            (asked.event_type, timestamped(asked.payload, defaults.now))
         }
-    } else if !is_free(catalogue, &name) {
-        return Err(BAD_TYPE);
-    }
+        None => return Err(problem(BAD_TYPE).into()),
+    };
     let data = json!({
         "type": name,
         "payload": payload,
@@ -155,7 +165,7 @@ fn admit(
     });
     // Closed to everybody else: the write side takes it from gateways alone.
     let admitted = catalogue.admit_own(&identity.tenant, publication(MESSAGE, data), defaults);
-    admitted.map_err(|_| INVALID)
+    admitted.map_err(|_| problem(INVALID).into())
 }
 
 /// A name that means nothing yet.
@@ -225,6 +235,34 @@ mod tests {
         let (event_type, data) =
             check("calls", "training.update", json!({ "activeJobs": 5 })).unwrap();
         assert_eq!((&*event_type, &data["type"]), (MESSAGE, &json!("training:update")));
+    }
+
+    #[test]
+    fn what_a_publication_may_leave_out_a_broadcast_may_too() {
+        // Under the same name and with the same fields, wherever it is stored.
+        for (payload, stored_as) in [
+            (json!({ "message": "hi", "userId": "7" }), "notification.message"),
+            (json!({ "message": "hi" }), MESSAGE),
+        ] {
+            let (event_type, data) = check("user:7", "notification", payload).unwrap();
+            assert_eq!(event_type, stored_as);
+            let shown = if event_type == MESSAGE { &data["payload"] } else { &data };
+            assert_eq!(shown["message"], "hi", "{data}");
+            assert!(shown["id"].is_string() && shown["timestamp"].is_string(), "{data}");
+        }
+        let (_, data) = check("calls", "maintenance", json!({ "at": "22:00" })).unwrap();
+        assert_eq!(data["payload"]["timestamp"], data["timestamp"], "{data}");
+        let dated = json!({ "at": "22:00", "timestamp": "tomorrow" });
+        let (_, data) = check("calls", "maintenance", dated.clone()).unwrap();
+        assert_eq!(data["payload"], dated);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_payload_is_named_by_its_place() {
+        let violation = Violation { pointer: "/calls".into(), reason: "is required".into() };
+        let body = invalid(&violation).body(None);
+        assert_eq!((&body["status"], &body["pointer"]), (&json!(422), &json!("/payload/calls")));
+        assert_eq!(body["detail"], "payload/calls: is required");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use domain::cursor::Cursor;
 use domain::{Channel, Identity};
 use runtime::auth::{Admitted, AuthError, Credentials};
 use runtime::clock;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -59,6 +60,16 @@ pub(crate) struct Brought {
 impl Brought {
     pub(crate) const fn is_empty(&self) -> bool {
         self.client_id.is_none() && self.cursor.is_none() && self.device.is_none()
+    }
+}
+
+/// The position in what a client says. What is there and no text is no cursor either and is answered like one that is
+/// garbage: who brings a position has been somewhere, and must not be told by silence that nothing was missed.
+pub(crate) fn position_in(said: &Value, field: &str) -> Option<String> {
+    match said.get(field)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
     }
 }
 

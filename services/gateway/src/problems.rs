@@ -13,8 +13,16 @@ pub(crate) fn refused(refused: Refused) -> Problem {
         code if code == TOO_MANY_CHANNELS.code => StatusCode::BAD_REQUEST,
         _ => StatusCode::BAD_REQUEST,
     };
-    let problem = Problem::new(status, refused.code, refused.message);
+    let problem = with_status(status, refused);
     if status == StatusCode::SERVICE_UNAVAILABLE { problem.retry_after(1) } else { problem }
+}
+
+pub(crate) fn with_status(status: StatusCode, refused: Refused) -> Problem {
+    let problem = Problem::new(status, refused.code, refused.message);
+    match refused.reason {
+        Some(reason) => problem.with("reason", reason),
+        None => problem,
+    }
 }
 
 pub(crate) fn library(error: &LibraryError) -> Problem {

@@ -3,10 +3,11 @@
 use domain::catalogue::{Admitted, Defaults, Publication, Refusal};
 use domain::envelope::header;
 use domain::protection::subjects_in;
-use domain::{Channel, Envelope, Identity, subject};
+use domain::{Channel, Envelope, Identity, Tenant, subject};
 use runtime::event_log::Append;
 use runtime::{clock, ids};
 use serde_json::{Value, json};
+use tracing::debug;
 
 use crate::edge::{Refused, Shared, UNAVAILABLE};
 use crate::wires::websocket::Request;
@@ -22,6 +23,10 @@ pub(crate) const NOT_ALLOWED: Refused = Refused::new(
 );
 pub(crate) const INVALID: Refused =
     Refused::new("invalid_data", "The data does not fit the type's schema; see docs/EVENTS.md.");
+const BAD_ATTRIBUTE: Refused = Refused::new(
+    "invalid_attribute",
+    "An id is a string of 1 to 512 bytes without control characters; leave it out to have one made.",
+);
 const NO_TYPE: Refused = Refused::new(
     "bad_payload",
     "Publish with {\"type\":\"…\",\"data\":{…}}; `id` makes it idempotent.",
@@ -37,7 +42,12 @@ pub(crate) async fn from_socket(
     if request.kind == "publish" {
         let event_type = request.field("type").ok_or(NO_TYPE)?;
         let data = request.payload.get("data").cloned().unwrap_or_else(|| json!({}));
-        let id = request.field("id").map(str::to_owned);
+        let id = match request.payload.get("id") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(id)) => Some(id.clone()),
+            // Without its id a repeat would be stored twice.
+            Some(_) => return Err(BAD_ATTRIBUTE),
+        };
         return publish(edge, identity, event_type, data, id).await;
     }
     let data = json!({
@@ -69,6 +79,24 @@ async fn publish(
     let admitted = admitted.map_err(|refusal| refuse(&refusal))?;
     let id = store(edge, admitted, None).await?;
     Ok(json!({ "ok": true, "id": id }))
+}
+
+/// Has on record what an administrator did, as an event that nobody else may publish.
+pub(crate) async fn record(
+    edge: &Shared,
+    tenant: &Tenant,
+    event_type: &str,
+    source: String,
+    data: Value,
+) -> Result<(), Refused> {
+    let publication = Publication::new(event_type, source, data);
+    let defaults = Defaults { id: ids::ordered(), now: clock::now() };
+    let admitted = edge.catalogue.admit_own(tenant, publication, defaults);
+    let admitted = admitted.map_err(|refusal| {
+        debug!(%refusal, event_type, "what was done cannot be recorded");
+        INVALID
+    })?;
+    store(edge, admitted, None).await.map(drop)
 }
 
 /// Hands an event to the write side, or to who is there if it is ephemeral; returns its id. The room is that of an
@@ -122,6 +150,7 @@ fn refuse(refusal: &Refusal) -> Refused {
     match refusal {
         Refusal::UnknownType(_) => UNKNOWN_TYPE,
         Refusal::Closed(_) => NOT_ALLOWED,
+        Refusal::BadAttribute(_) => BAD_ATTRIBUTE,
         _ => INVALID,
     }
 }

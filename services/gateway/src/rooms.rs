@@ -4,6 +4,7 @@ use domain::Channel;
 use serde_json::Value;
 
 use crate::edge::Refused;
+use crate::member::position_in;
 
 const NO_CHANNEL: Refused =
     Refused::new("bad_payload", "Name a channel: \"calls\" or {\"channel\":\"calls\"}.");
@@ -42,8 +43,8 @@ pub(crate) fn wish(name: &str, argument: Option<&Value>) -> Result<Option<Wish>,
     if !is_join {
         return Ok(Some(Wish::Leave(channel)));
     }
-    let after = argument.and_then(|fields| fields.get("after")?.as_str());
-    Ok(Some(Wish::Join { channel, after: after.map(str::to_owned) }))
+    let after = argument.and_then(|argument| position_in(argument, "after"));
+    Ok(Some(Wish::Join { channel, after }))
 }
 
 fn room_of(
@@ -91,6 +92,9 @@ mod tests {
     fn the_applications_name_rooms_in_their_own_ways() {
         check("subscribe", json!("calls"), "join calls");
         check("subscribe", json!({ "channel": "calls", "after": "c" }), "join calls c");
+        check("subscribe", json!({ "channel": "calls", "after": null }), "join calls");
+        // No text is no cursor, and is not taken for nothing.
+        check("subscribe", json!({ "channel": "calls", "after": 5 }), "join calls 5");
         check("subscribe", json!(null), "bad_payload");
         check("unsubscribe", json!({ "channel": "calls" }), "leave calls");
         check("subscribe_to_call", json!("CA42"), "join call:CA42");

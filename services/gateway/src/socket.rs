@@ -12,6 +12,7 @@ use runtime::http::{Peer, Problem, into_raw};
 use sha1::{Digest as _, Sha1};
 use tracing::debug;
 
+use crate::devices::check_name;
 use crate::edge::{Edge, Refused};
 use crate::member::Brought;
 use crate::problems;
@@ -47,6 +48,9 @@ pub(crate) async fn upgrade(
     };
     if edge.connections.is_draining() {
         return problems::refused(STOPPING).into_response();
+    }
+    if let Err(refused) = check_name(brought.device.as_deref()) {
+        return problems::refused(refused).into_response();
     }
     // Other sites can open a WebSocket with the user's cookies, so a cookie is no credential here.
     let credentials = Credentials::of(request.headers(), request.uri().query()).without_cookies();

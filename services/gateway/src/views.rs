@@ -35,6 +35,8 @@ const FORBIDDEN_VIEW: Refused =
 const BAD_LIMIT: Refused =
     Refused::new("limit_exceeded", "`limit` is 1 to 1000; follow `after` for the next page.");
 const BAD_AT: Refused = Refused::new("bad_query", "`at` is a time (RFC 3339) or a cursor.");
+const BAD_SINCE: Refused =
+    Refused::new("bad_query", "`startDate` is a day such as 2026-01-02, or a time (RFC 3339).");
 const BAD_QUESTION: Refused =
     Refused::new("bad_query", "The view cannot be asked like this; begin without `after`.");
 const EXPIRED: Refused =
@@ -80,6 +82,10 @@ pub(crate) async fn fetch(
     if wanted.limit.is_some_and(|limit| !(1..=MOST).contains(&limit)) {
         return Err(BAD_LIMIT);
     }
+    let since = wanted.since.as_deref().filter(|since| !since.is_empty());
+    if since.is_some_and(|since| !begins_with_a_day(since)) {
+        return Err(BAD_SINCE);
+    }
     // What the caller may have been given is in the answer, and nothing of the other streams is promised beyond it.
     let head = edge.hub.with_tail(|tail| *tail.head());
     let at = at(edge, identity, wanted.at.as_deref(), &head).await?;
@@ -122,6 +128,13 @@ async fn opened(
     let opened =
         edge.opened(&identity.tenant, &Bytes::from(String::from(Box::<str>::from(value)))).await?;
     serde_json::from_slice(&opened).map_err(|_| UNAVAILABLE)
+}
+
+/// Whether it is a day, or a moment of one; the day alone counts.
+fn begins_with_a_day(text: &str) -> bool {
+    let (Some(day), Some(rest)) = (text.get(..10), text.get(10..)) else { return false };
+    let is_moment = rest.is_empty() || rest.starts_with(['T', 't', ' ']);
+    is_moment && parse_rfc3339(&format!("{day}T00:00:00Z")).is_some()
 }
 
 /// Views of users are kept by the id as channels write it.
@@ -184,7 +197,7 @@ async fn at(
     }
     match edge.read_cursor(&identity.tenant, at).await? {
         Ok(cursor) => Ok(Some(cursor.position.min(head))),
-        Err(_) => Err(GAP),
+        Err(reason) => Err(GAP.because(reason.name())),
     }
 }
 
@@ -297,9 +310,11 @@ pub(crate) async fn progress(
 }
 
 fn problem(refused: Refused) -> Problem {
-    match refused {
-        UNKNOWN_VIEW => Problem::new(StatusCode::NOT_FOUND, refused.code, refused.message),
-        EXPIRED | GAP => Problem::new(StatusCode::GONE, refused.code, refused.message),
-        refused => problems::refused(refused),
+    match refused.code {
+        code if code == UNKNOWN_VIEW.code => problems::with_status(StatusCode::NOT_FOUND, refused),
+        code if code == EXPIRED.code || code == GAP.code => {
+            problems::with_status(StatusCode::GONE, refused)
+        }
+        _ => problems::refused(refused),
     }
 }

@@ -7,6 +7,7 @@ use crate::entry::{Entry, Variant};
 
 mod attachment;
 pub(crate) mod engineio;
+mod json;
 pub(crate) mod socketio;
 pub(crate) mod sse;
 pub(crate) mod trpc;

@@ -15,10 +15,10 @@ use crate::gate::{self, Fallback, Refused};
 use crate::submission::{self, Form, Required};
 
 const MESSAGE_ID: &str = "nats-msg-id";
-/// What administrators say to a room, and whom they have erased. Of those who may publish here, gateways alone may in
+/// What administrators say to a room, whom they have erased, and whom they have shut out. Of those who may publish here, gateways alone may in
 /// these categories.
 const BROADCAST: &str = "broadcast";
-const OF_GATEWAYS: [&str; 2] = [BROADCAST, "subject"];
+const OF_GATEWAYS: [&str; 3] = [BROADCAST, "subject", "auth"];
 
 /// A publication as NATS carried it.
 #[derive(Clone, PartialEq, Eq, Debug)]

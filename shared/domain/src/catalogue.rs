@@ -24,7 +24,7 @@ mod tests;
 use std::collections::HashMap;
 
 pub use access::{Access, Snapshot};
-pub use admit::{Admitted, Defaults, MAX_CHANNELS, Publication, Refusal};
+pub use admit::{Admitted, Defaults, MAX_CHANNELS, Publication, Refusal, timestamped};
 pub use channel_rule::{ChannelRule, Owner};
 pub use command_type::{CommandRefusal, CommandType, Wish};
 pub use event_type::{Delivery, EventType, WireForm, WireNames};

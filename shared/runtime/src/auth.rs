@@ -206,16 +206,15 @@ impl Authenticator {
         }))
     }
 
-    /// Cookies travel by themselves, so only the application's own pages may use them.
+    /// Cookies travel by themselves, so only the application's own pages may use them, and those of `ALLOWED_ORIGINS`.
+    /// That all of this machine's pages may connect (development) says nothing about an application that names its own.
     /// A page of the platform's own origin sends no Origin with a GET; then the browser's word on the site counts.
     fn may_use_cookies(&self, application: &Application, credentials: &Credentials) -> bool {
-        match &credentials.origin {
-            Some(origin) => {
-                application.origins.contains(origin)
-                    || (self.0.localhost && crate::http::is_localhost(origin))
-            }
-            None => !credentials.cross_site,
-        }
+        let Some(origin) = &credentials.origin else { return !credentials.cross_site };
+        let is_of_this_machine = || self.0.localhost && crate::http::is_localhost(origin);
+        application.origins.contains(origin)
+            || self.0.more_origins.contains(origin)
+            || (application.origins.is_empty() && is_of_this_machine())
     }
 
     /// A subject of its own each time, where the application of this origin allows it.

@@ -112,7 +112,11 @@ impl Answer {
 
 impl From<Refused> for Answer {
     fn from(refused: Refused) -> Self {
-        Self::refused(refused.code, refused.message)
+        let answer = Self::refused(refused.code, refused.message);
+        match refused.reason {
+            Some(reason) => answer.with("reason", reason),
+            None => answer,
+        }
     }
 }
 

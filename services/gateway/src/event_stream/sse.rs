@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::dialect::Dialect;
 use super::{EVENTS, EventStream, ended_at_once, response};
-use crate::devices::Device;
+use crate::devices::{Device, check_name};
 use crate::edge::{Edge, Opening, Refused, Shared, TOO_MANY_CHANNELS, UNAVAILABLE};
 use crate::problems;
 use crate::session::Start;
@@ -73,6 +73,8 @@ async fn begun(
     if edge.is_draining() {
         return Err(problems::refused(UNAVAILABLE).into_response());
     }
+    check_name(asked.device.as_deref())
+        .map_err(|refused| problems::refused(refused).into_response())?;
     let after = last_event_id(&parts.headers).or(asked.last_event_id).or(asked.after);
     let asked_for = asked_for(&edge, &admitted.identity, asked.channels.as_deref())
         .map_err(|refused| problems::refused(refused).into_response())?;

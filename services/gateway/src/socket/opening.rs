@@ -12,14 +12,20 @@ use super::connection::Connection;
 use super::ending::Ending;
 use super::io::Happened;
 use super::requests::BAD_MESSAGE;
+use crate::devices::check_name;
 use crate::edge::Refused;
 use crate::line::GapReason;
-use crate::member::{Brought, Member, Opened};
+use crate::member::{Brought, Member, Opened, position_in};
 use crate::queries;
 use crate::throttle::Verdict;
 use crate::wires::Wire;
 use crate::wires::websocket::{self, Request};
 use crate::wires::websocket_frame::{Limits, Message};
+
+const UNAUTHENTICATED: Refused = Refused::new(
+    "unauthenticated",
+    "Say who you are first: {\"type\":\"auth\",\"payload\":{\"token\":\"…\"}}.",
+);
 
 impl Connection {
     /// Greets, waits for a credential if none came with the request, and opens the session.
@@ -80,6 +86,9 @@ impl Connection {
         &mut self,
         request: &Request,
     ) -> Result<Result<(), Refused>, Ending> {
+        if let Err(refused) = check_name(request.field("device")) {
+            return Ok(Err(refused));
+        }
         let credentials =
             Credentials::default().with_token(request.text("token").unwrap_or_default());
         let admitted = match self.edge.auth.authenticate(&credentials).await {
@@ -127,10 +136,11 @@ impl Connection {
         let deadline = Instant::now() + self.edge.limits.authenticate_within;
         loop {
             if let Some(request) = self.next_request().await? {
-                if request.kind == "auth" {
-                    return self.authenticate(request, brought).await;
+                match check_name(request.field("device")) {
+                    _ if request.kind != "auth" => self.before_auth(&request),
+                    Ok(()) => return self.authenticate(request, brought).await,
+                    Err(refused) => self.answer_refusal(request.reference.as_ref(), refused),
                 }
-                self.before_auth(&request);
                 continue;
             }
             match timeout_at(deadline, self.socket.drive()).await {
@@ -143,7 +153,8 @@ impl Connection {
 
     /// The next request that has arrived, answering control frames on the way.
     async fn next_request(&mut self) -> Result<Option<Request>, Ending> {
-        let limits = Limits { text: self.edge.limits.message_bytes, binary: 0 };
+        let most = self.edge.limits.message_bytes;
+        let limits = Limits { text: most, binary: most };
         loop {
             match self.socket.reader.next_message(limits) {
                 Ok(Some(Message::Text(text))) => {
@@ -154,6 +165,12 @@ impl Connection {
                         Some(request) => return Ok(Some(request)),
                         None => self.answer_refusal(None, BAD_MESSAGE),
                     }
+                }
+                Ok(Some(Message::Binary(_))) => {
+                    if self.throttle.take() != Verdict::Accept {
+                        return Err(Ending::rate_limited());
+                    }
+                    self.answer_refusal(None, UNAUTHENTICATED);
                 }
                 Ok(Some(message)) => Box::pin(self.process(message)).await?,
                 Ok(None) => return Ok(None),
@@ -166,8 +183,7 @@ impl Connection {
         if request.kind == "ping" {
             return self.pong(request);
         }
-        let advice = "Say who you are first: {\"type\":\"auth\",\"payload\":{\"token\":\"…\"}}.";
-        self.queue(websocket::error(request.reference.as_ref(), "unauthenticated", advice));
+        self.answer_refusal(request.reference.as_ref(), UNAUTHENTICATED);
     }
 
     async fn authenticate(
@@ -236,6 +252,8 @@ fn brought_with(request: &Request, brought: &mut Brought) {
         }
     };
     field("clientId", &mut brought.client_id);
-    field("cursor", &mut brought.cursor);
     field("device", &mut brought.device);
+    if let Some(cursor) = position_in(&request.payload, "cursor") {
+        brought.cursor = Some(cursor);
+    }
 }

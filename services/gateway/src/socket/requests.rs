@@ -12,7 +12,7 @@ use crate::commands::Answer;
 use crate::commands::desk::{Answered, Asked, Then, To};
 use crate::edge::{FORBIDDEN, Refused};
 use crate::line::GapReason;
-use crate::member::Joined;
+use crate::member::{Joined, position_in};
 use crate::rooms::{self, Wish};
 use crate::throttle::Verdict;
 use crate::wires::websocket::{self, Request};
@@ -71,7 +71,10 @@ impl Connection {
             }
             "auth" | "token:refresh" => self.refresh(&request).await?,
             "join" | "subscribe" => match room(&request) {
-                Some(room) => self.join(room, request.field("after")).await?,
+                Some(room) => {
+                    let after = position_in(&request.payload, "after");
+                    self.join(room, after.as_deref()).await?
+                }
                 None => Err(NO_ROOM),
             },
             "leave" | "unsubscribe" => match room(&request) {

@@ -15,19 +15,15 @@ use tokio::time::{Instant, timeout};
 
 use super::platform::{Hold, Platform, closing};
 use super::{Closing, Outbox};
-use crate::edge::Refused;
+use crate::devices::check_name;
 use crate::line::{GapReason, Line, Step};
-use crate::member::{Brought, Member, Opened};
+use crate::member::{Brought, Member, Opened, position_in};
 use crate::queries;
 use crate::wires::Wire;
 use crate::wires::socketio::MAIN;
 
 /// How long it may take to see whether a session can be recovered. Then the client tries again.
 const LOOK_WITHIN: Duration = Duration::from_secs(10);
-const LONGEST_DEVICE: usize = 200;
-
-const BAD_DEVICE: Refused =
-    Refused::new("bad_device", "The name of a device has at most 200 characters.");
 
 /// A session that its client cannot go on with.
 struct Broken {
@@ -54,10 +50,13 @@ impl Platform {
                 return Ok(false);
             }
         };
-        let brought =
-            Brought { client_id: field("pid"), cursor: field("offset"), device: field("device") };
-        if brought.device.as_ref().is_some_and(|name| name.len() > LONGEST_DEVICE) {
-            outbox.refuse(MAIN, BAD_DEVICE.message, Some(&json!({ "code": BAD_DEVICE.code })));
+        let brought = Brought {
+            client_id: field("pid"),
+            cursor: position_in(auth, "offset"),
+            device: field("device"),
+        };
+        if let Err(refused) = check_name(brought.device.as_deref()) {
+            outbox.refuse(MAIN, refused.message, Some(&json!({ "code": refused.code })));
             return Ok(false);
         }
         self.handshake.authenticated();

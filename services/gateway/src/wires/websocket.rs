@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::attachment;
+use super::json;
 use super::websocket_frame::{Opcode, frame};
 use crate::entry::{Entry, Variant};
 
@@ -79,7 +80,7 @@ struct Raw {
 impl Request {
     /// `None` for anything that is no JSON object with a string `type`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let raw: Raw = serde_json::from_str(text).ok()?;
+        let raw: Raw = json::read(text).ok()?;
         Some(Self { kind: raw.kind, payload: raw.payload, reference: raw.id })
     }
 
@@ -137,5 +138,8 @@ mod tests {
         assert_eq!(Request::parse(r#"{"type":"ping"}"#).unwrap().payload, Value::Null);
         assert_eq!(Request::parse(r#"{"payload":{}}"#), None);
         assert_eq!(Request::parse("[]"), None);
+        // A text that was cut in the middle of a character is answered like any other.
+        let cut = Request::parse(r#"{"type":"x","payload":{"text":"\ud83d"},"id":7}"#).unwrap();
+        assert_eq!((cut.text("text"), &cut.reference), (Some("\u{fffd}"), &Some(json!(7))));
     }
 }

@@ -140,7 +140,7 @@ impl Catalogue {
         let correlation_id = optional_attribute("correlationid", publication.correlation_id)?;
         let causation_id = optional_attribute("causationid", publication.causation_id)?;
 
-        let data = complete(event, publication.data, &id, time)?;
+        let data = event.complete(publication.data, &id, time).map_err(Refusal::Invalid)?;
         let channels =
             self.channels_for(event, &data, &publication.audience, publication.channels)?;
         let subject = subject(event, tenant, &data)?;
@@ -204,21 +204,28 @@ impl Catalogue {
     }
 }
 
-/// Valid data with what the platform adds: the event's id where the type asks for it, the time.
-fn complete(
-    event: &EventType,
-    mut data: Value,
-    id: &str,
-    time: OffsetDateTime,
-) -> Result<Value, Refusal> {
-    if let (Some(fields), Some(name)) = (data.as_object_mut(), &event.id_field) {
-        fill(fields, name, || id.to_owned());
+impl EventType {
+    /// Valid data with what the platform adds: the event's id where the type asks for it, the time.
+    pub fn complete(
+        &self,
+        mut data: Value,
+        id: &str,
+        time: OffsetDateTime,
+    ) -> Result<Value, Violation> {
+        if let (Some(fields), Some(name)) = (data.as_object_mut(), &self.id_field) {
+            fill(fields, name, || id.to_owned());
+        }
+        self.validate(&data)?;
+        Ok(timestamped(data, time))
     }
-    event.validate(&data).map_err(Refusal::Invalid)?;
+}
+
+/// Data that says when it is from; what is no object has no place for it.
+pub fn timestamped(mut data: Value, time: OffsetDateTime) -> Value {
     if let Some(fields) = data.as_object_mut() {
         fill(fields, "timestamp", || rfc3339(time));
     }
-    Ok(data)
+    data
 }
 
 fn written(data: &Value) -> Bytes {

@@ -11,6 +11,10 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::http::Problem;
 
+/// What a page may read of an answer besides its type. With credentials a wildcard means nothing, so they are named.
+const EXPOSED: &str =
+    "x-request-id, retry-after, allow, throughline-cursor, throughline-more, throughline-gap";
+
 /// A cheap-clone handle. An empty list means no browser origin at all; requests without an Origin always pass.
 #[derive(Clone, Debug, Default)]
 pub struct Origins(Arc<RwLock<Allowed>>);
@@ -89,8 +93,7 @@ async fn check(State(origins): State<Origins>, request: Request, next: Next) -> 
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-    let exposed = HeaderValue::from_static("x-request-id, retry-after");
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     vary(response)
 }
 

@@ -144,6 +144,10 @@ async fn an_allowed_origin_gets_its_cors_headers() {
     assert_eq!(response.headers()["access-control-allow-origin"], "https://a.example");
     assert_eq!(response.headers()["access-control-allow-credentials"], "true");
     assert_eq!(response.headers()["vary"], "origin");
+    let exposed = response.headers()["access-control-expose-headers"].to_str().unwrap();
+    for name in ["x-request-id", "retry-after", "allow"] {
+        assert!(exposed.split(", ").any(|it| it == name), "{name}: {exposed}");
+    }
 
     let request = Request::options("/x")
         .header("origin", "https://a.example")

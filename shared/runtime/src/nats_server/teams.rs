@@ -80,9 +80,10 @@ impl Team {
                 publish.push(format!("$JS.ACK.*.*.{stream}.{durable}.>"));
             }
         }
+        let deny = closed(tenant.as_str());
         let publish: Vec<String> = publish.iter().map(|subject| format!("\"{subject}\"")).collect();
         format!(
-            "  {{ nkey: {}, permissions {{ publish {{ allow: [{}], deny: [\"publish.{tenant}.rejected\", \"publish.{tenant}.broadcast.>\", \"publish.{tenant}.subject.>\"] }}, \
+            "  {{ nkey: {}, permissions {{ publish {{ allow: [{}], deny: [{deny}] }}, \
              subscribe {{ allow: [\"{}.>\", \"publish.{tenant}.rejected\"] }} }} }} # {tenant}/{}",
             self.public_key,
             publish.join(", "),
@@ -90,6 +91,12 @@ impl Team {
             self.name,
         )
     }
+}
+
+/// What is the gate's own word, and what it takes from gateways alone.
+fn closed(tenant: &str) -> String {
+    let closed = ["rejected", "broadcast.>", "subject.>", "auth.>"];
+    closed.map(|rest| format!("\"publish.{tenant}.{rest}\"")).join(", ")
 }
 
 /// Adds a team to the text of `users.conf`, or gives the one of that tenant and name another key.
@@ -105,12 +112,27 @@ pub fn add(users: &str, team: &Team) -> Result<String, TeamError> {
     Ok(format!("{before}\n{}\n{after}", lines.join("\n")))
 }
 
-/// The teams of the old file in the new one.
+/// The teams of the old file in the new one, with what is closed to them now.
 pub(super) fn carry_over(old: &str, new: &str) -> String {
     match (split(old), split(new)) {
-        (Some((_, teams, _)), Some((before, _, after))) => format!("{before}{teams}{after}"),
+        (Some((_, teams, _)), Some((before, _, after))) => {
+            let teams: String = teams.split_inclusive('\n').map(renewed).collect();
+            format!("{before}{teams}{after}")
+        }
         _ => new.to_owned(),
     }
+}
+
+/// A team's line may have been written when less was closed.
+fn renewed(line: &str) -> String {
+    let renew = || {
+        let (_, named) = line.rsplit_once("# ")?;
+        let (tenant, _) = named.split_once('/')?;
+        let (before, rest) = line.split_once("deny: [")?;
+        let (_, after) = rest.split_once(']')?;
+        Some(format!("{before}deny: [{}]{after}", closed(tenant)))
+    };
+    renew().unwrap_or_else(|| line.to_owned())
 }
 
 /// Up to and with the first mark, between the marks, from the second mark on.
@@ -142,5 +164,9 @@ mod tests {
         assert_eq!(carried, three);
         assert!(carried.contains("nkey: UNEW") && carried.contains("nkey: UBILL"));
         assert!(!carried.contains("UOLD"));
+        // From a time when less was closed.
+        let older = three.replace(", \"publish.acme.auth.>\"", "");
+        assert_ne!(older, three);
+        assert_eq!(carry_over(&older, super::super::USERS), three);
     }
 }

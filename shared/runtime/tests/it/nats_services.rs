@@ -225,6 +225,7 @@ async fn a_team_publishes_for_its_tenant_and_consumes_on_its_durable_alone() {
         Append("publish.other.call.CA1.update"),
         Append("publish.acme.broadcast.all.message"),
         Append("publish.acme.subject.7.erased"),
+        Append("publish.acme.auth.7.revoked"),
         Append(EVENT),
         Follow("CALLS"),
     ];

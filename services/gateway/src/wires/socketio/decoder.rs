@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::wires::json;
+
 use super::{Body, Event, Fault, MAIN, MAX_ATTACHMENTS, Packet, RESERVED};
 
 /// Puts packets together; holds at most one that waits for its attachments.
@@ -99,7 +101,7 @@ fn parse(text: &str) -> Result<(Raw, usize), Fault> {
     let (id, rest) = ack_id(rest)?;
     let data = match rest {
         "" => None,
-        json => Some(serde_json::from_str(json).map_err(|_| Fault::Payload)?),
+        text => Some(json::read(text).map_err(|_| Fault::Payload)?),
     };
     Ok((Raw { kind, namespace: namespace.to_owned(), id, data, size: text.len() }, due))
 }

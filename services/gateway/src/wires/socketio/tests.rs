@@ -46,6 +46,12 @@ fn a_connect_may_leave_out_what_it_does_not_need() {
 }
 
 #[test]
+fn a_text_that_was_cut_in_the_middle_of_a_character_ends_no_connection() {
+    let event = event_of(r#"27["publish","\ud83d"]"#);
+    assert_eq!((event.id, &event.arguments), (Some(7), &vec![json!("\u{fffd}")]));
+}
+
+#[test]
 fn events_have_a_name_arguments_and_perhaps_an_id() {
     let event = event_of(r#"2["message",1,"2",{"3":[false]}]"#);
     assert_eq!((&*event.name, event.id), ("message", None));

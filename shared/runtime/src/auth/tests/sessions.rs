@@ -64,6 +64,39 @@ async fn a_cookie_of_one_application_is_no_credential_for_another() {
     assert_eq!(user(&two, &sent).await, Err(AuthError::Signature));
 }
 
+/// Two applications on one machine while they are developed, and an origin of the whole platform.
+fn developed(entries: &str) -> Authenticator {
+    let settings = Settings {
+        origins: vec!["https://all.example.com".to_owned()],
+        localhost: true,
+        ..settings(&format!(
+            "{entries}\n[[application]]\nname = 'dash'\ntenant = 'dash'\norigins = ['http://localhost:3000']\nkey = {{ secret = 'dash' }}"
+        ))
+    };
+    Authenticator::new(settings, &client())
+}
+
+#[tokio::test]
+async fn of_two_applications_on_one_machine_neither_uses_the_others_cookie() {
+    let main = |origins| {
+        developed(&format!(
+            "[[application]]\nname = 'main'\ntenant = 'main'\n{origins}cookie = 'token'\nkey = {{ secret = '{SECRET}' }}"
+        ))
+    };
+    let cookie = format!("token={}", lasting());
+    let from = |origin| credentials(&[("cookie", &cookie), ("origin", origin)]);
+    let own = main("origins = ['http://localhost:5173']\n");
+    let other = from("http://localhost:3000");
+    assert!(own.origins().allows(other.origin.as_deref()), "it may connect");
+    assert_eq!(user(&own, &other).await, Err(AuthError::Missing), "and brings no credential");
+    assert_eq!(user(&own, &from("http://localhost:5173")).await.as_deref(), Ok("7"));
+    assert_eq!(user(&own, &from("https://all.example.com")).await.as_deref(), Ok("7"));
+    let none = main("");
+    assert_eq!(user(&none, &other).await.as_deref(), Ok("7"), "it names no pages of its own");
+    let bearer = other.with_token(lasting());
+    assert_eq!(user(&own, &bearer).await.as_deref(), Ok("7"), "a token comes from whoever has it");
+}
+
 #[tokio::test]
 async fn a_visitor_gets_the_anonymous_role_of_its_origin_and_a_subject_of_its_own() {
     let acme = acme(&format!("origins = ['{PAGE}']\nanonymous = 'agent'"));
@@ -117,7 +150,7 @@ async fn proxied() -> (Authenticator, Owned<()>) {
     let toml = format!(
         "[[application]]\nname = 'dialer'\ntenant = 'from-token'\norigins = ['{PAGE}']\nauth_proxy = 'http://{address}/me'"
     );
-    (authenticator(&toml), running)
+    (developed(&toml), running)
 }
 
 #[tokio::test]
@@ -135,8 +168,10 @@ async fn a_session_is_judged_by_its_own_system_and_asked_again() {
     assert_eq!(user(&dialer, &sent("session=old")).await, Err(AuthError::Session));
     assert_eq!(user(&dialer, &sent("session=broken")).await, Err(AuthError::Unavailable));
     assert_eq!(user(&dialer, &credentials(&[("origin", PAGE)])).await, Err(AuthError::Missing));
-    let elsewhere = credentials(&[("cookie", "session=good"), ("origin", "https://evil.example")]);
-    assert_eq!(user(&dialer, &elsewhere).await, Err(AuthError::Missing));
+    for origin in ["https://evil.example", "http://localhost:3000"] {
+        let elsewhere = credentials(&[("cookie", "session=good"), ("origin", origin)]);
+        assert_eq!(user(&dialer, &elsewhere).await, Err(AuthError::Missing), "{origin}");
+    }
 }
 
 #[tokio::test]
