@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::endpoint::Endpoint;
-use super::tidy::{TEXTS, tidied};
+use super::tidy::{TEXTS, says_something, tidied};
 use super::{
     Answer, Failure, Heard, MAX_ANSWER, Pieces, Promise, Provider, Question, Reason, Sound, Speech,
     estimate,
@@ -40,7 +40,14 @@ impl Ezri {
         }
         let object: Map<String, Value> =
             serde_json::from_slice(answer.body()).map_err(|_| Reason::Malformed)?;
-        let object = tidied(object);
+        let mut object = tidied(object);
+        if !says_something(&object) {
+            // A crisis that comes without a word is still a crisis.
+            if object.get("crisis_detected") != Some(&json!(true)) {
+                return Err(Reason::Empty.into());
+            }
+            object.insert("response".to_owned(), json!(question.crisis_text));
+        }
         let text = TEXTS.iter().find_map(|name| object.get(*name)?.as_str());
         let text = text.unwrap_or_default().to_owned();
         if text.len() > MAX_ANSWER {

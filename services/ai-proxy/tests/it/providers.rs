@@ -207,6 +207,13 @@ async fn speech_becomes_text_and_sound() {
     let told = json!({ "transcription": "I slept well.", "audioResponse": "AAEC" });
     let service = SickService::start(Act::Whole(told)).await;
     let speech = Speech { conversation: "c-9".into(), chunk: "v-1".into(), sound: "noise".into() };
+    service.otherwise(Act::Whole(json!({ "foo": [1, 2, 3] })));
+    let (answer, _) = ask(&Ezri::new(endpoint(&service.url()))).await;
+    assert_eq!(answer.err().unwrap().reason, Reason::Empty);
+    service.otherwise(Act::Whole(json!({ "crisis_detected": true, "severity": "high" })));
+    let (answer, _) = ask(&Ezri::new(endpoint(&service.url()))).await;
+    let answer = answer.unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!((&*answer.text, &answer.object["severity"]), ("Help.", &json!("high")));
     let heard = Ezri::new(endpoint(&service.url())).hear(&speech).await;
     let heard = heard.unwrap_or_else(|failure| panic!("{failure}"));
     assert_eq!(heard.text, "I slept well.");
