@@ -181,6 +181,7 @@ async fn what_fails_for_good_is_told_and_the_same_message_can_be_sent_again() {
     assert_eq!(failed.data["code"], "ai_unavailable");
     assert_eq!(failed.data["reason"], "interrupted");
     assert_eq!(service.asked().len(), 3);
+    assert_eq!(failed.data["attempts"], 3);
     platform.settled().await;
     service.otherwise(Act::Say(vec!["Better now."]));
     platform.say("c-1", "m-1", "Hello?").await;
