@@ -44,8 +44,9 @@ pub(super) struct Round<'a> {
 
 impl Round<'_> {
     /// `Ok` when the conversation is to be looked at again now.
-    pub(super) async fn attempts(&self, mut progress: Progress) -> Result<(), Stopped> {
+    pub(super) async fn attempts(mut self, mut progress: Progress) -> Result<(), Stopped> {
         loop {
+            self.asked.question.request_id = ids::ordered();
             let turn = match self.inner.tenants.turn(self.key.tenant.as_str()) {
                 Ok(turn) => turn,
                 Err(NotNow::Full) => return Err(Stopped(spread(FULL_MS))),

@@ -29,8 +29,10 @@ impl Ezri {
             "conversationId": question.conversation,
             "message": question.text,
         });
-        let ids =
-            [("x-request-id", &*question.request_id), ("idempotency-key", &*question.message)];
+        let ids = [
+            ("x-request-id", &*question.request_id),
+            ("idempotency-key", &*question.idempotency_key),
+        ];
         let path = "/api/v1/conversation";
         let body = body.to_string().into();
         let request = self.endpoint.post(path, "application/json", &ids, body)?;
@@ -58,7 +60,7 @@ impl Ezri {
     }
 
     async fn process(&self, speech: &Speech) -> Result<Heard, Failure> {
-        let ids = [("x-request-id", &*speech.chunk), ("idempotency-key", &*speech.chunk)];
+        let ids = [("x-request-id", &*speech.request_id), ("idempotency-key", &*speech.chunk)];
         let (path, kind) = ("/api/v1/voice/process", "application/octet-stream");
         let request = self.endpoint.post(path, kind, &ids, speech.sound.clone())?;
         let answer = self.endpoint.sound(request).await?;
