@@ -25,7 +25,7 @@ use broker::Broker;
 use listeners::Listeners;
 use settings::Settings;
 
-pub(crate) use settings::VARIABLES;
+pub(crate) use settings::{LOG, VARIABLES};
 
 /// Beyond what each service takes for itself.
 const GRACE: Duration = Duration::from_secs(15);
