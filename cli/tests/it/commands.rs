@@ -16,6 +16,21 @@ fn wrong_usage_is_2_and_wrong_configuration_64() {
 }
 
 #[test]
+fn a_tail_that_never_connects_says_why_and_ends() {
+    let folder = Folder::new();
+    let tail = |gateway: &str| {
+        let output = folder.run(&["tail", "calls", "--token", "x", "--gateway", gateway]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = tail("foo");
+    assert_eq!((code, told.contains("\"foo\" is no http or https address")), (Some(2), true));
+    let (code, told) = tail("http://127.0.0.1:1");
+    assert_eq!(code, Some(1));
+    let last = told.lines().last().unwrap();
+    assert!(last.contains("could not be reached") && !last.contains("going on"), "{told}");
+}
+
+#[test]
 fn without_a_platform_the_way_to_start_one_is_told() {
     let output = Folder::new().run(&["token"]);
     assert_eq!(output.status.code(), Some(1));
