@@ -16,6 +16,30 @@ fn wrong_usage_is_2_and_wrong_configuration_64() {
 }
 
 #[test]
+fn every_mistake_of_the_platform_is_told_at_once_and_nothing_is_made() {
+    let folder = Folder::new();
+    let wrong = [
+        ("GATEWAY_LISTEN", "here"),
+        ("LOG_FORMAT", "loud"),
+        ("STRICT_DURABILITY", "perhaps"),
+        ("CATALOGUE_DIR", "/nowhere"),
+        ("HEARTBEAT_MS", "0"),
+        ("INGEST_IN_FLIGHT", "0"),
+        ("AI_PROVIDER", "magic"),
+        ("TLS_CERT_FILE", "/nowhere/a"),
+        ("TLS_KEY_FILE", "/nowhere/b"),
+    ];
+    let output = folder.command(&["up"]).envs(wrong).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let told = String::from_utf8(output.stderr).unwrap();
+    for (name, _) in wrong {
+        let lines = told.lines().filter(|line| line.starts_with(name));
+        assert_eq!(lines.count(), 1, "{name} in {told}");
+    }
+    assert!(!folder.data().exists());
+}
+
+#[test]
 fn a_tail_that_never_connects_says_why_and_ends() {
     let folder = Folder::new();
     let tail = |gateway: &str| {
