@@ -158,6 +158,7 @@ fn a_server_that_syncs_too_seldom_is_told_loudly_and_refused_before_anything_is_
     let (code, told, _) = streams(&["apply"], "1");
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("STRICT_DURABILITY") && told.contains("120s"), "{told}");
+    assert!(!told.contains('\u{1b}'), "colours for no terminal: {told:?}");
     let (_, _, found) = streams(&["check", "--json"], "");
     assert!(found.contains("\"missing\"") && !found.contains("as declared"), "{found}");
     let (code, told, _) = streams(&["apply"], "");
