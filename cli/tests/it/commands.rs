@@ -40,6 +40,17 @@ fn every_mistake_of_the_platform_is_told_at_once_and_nothing_is_made() {
 }
 
 #[test]
+fn an_empty_folder_of_the_environment_is_none() {
+    let folder = Folder::new();
+    let made = folder.command(&["secrets", "--data", "x"]).env("THROUGHLINE_DATA", "").output();
+    let made = made.unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let token = folder.command(&["token"]).env("THROUGHLINE_DATA", "").output().unwrap();
+    let told = String::from_utf8(token.stderr).unwrap();
+    assert!(told.contains(".throughline holds no platform"), "{told}");
+}
+
+#[test]
 fn a_tail_that_never_connects_says_why_and_ends() {
     let folder = Folder::new();
     let tail = |gateway: &str| {
