@@ -1,6 +1,6 @@
 //! The command line: which commands there are and what each takes.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
     bench, client, completions, data, erase, health, history, publish, quarantine, safety, service,
@@ -24,6 +24,17 @@ pub(crate) struct CommandLine {
 }
 
 impl CommandLine {
+    /// What the program was started with.
+    pub(crate) fn read() -> Self {
+        Self::from_arg_matches(&Self::whole().get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Where a command has commands of its own, its options may stand behind those.
+    fn whole() -> clap::Command {
+        let anywhere = |command: clap::Command| command.mut_args(|argument| argument.global(true));
+        Self::command().mut_subcommand("quarantine", anywhere)
+    }
+
     pub(crate) fn chosen(self) -> Command {
         self.command.unwrap_or(Command::Up(self.up))
     }
@@ -74,13 +85,24 @@ pub(crate) type Target = client::Target;
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        CommandLine::command().debug_assert();
+        CommandLine::whole().debug_assert();
+    }
+
+    #[test]
+    fn a_folder_is_named_before_or_behind_what_is_done_with_the_quarantine() {
+        for given in [
+            ["throughline", "quarantine", "--data", "/x", "list"],
+            ["throughline", "quarantine", "list", "--data", "/x"],
+        ] {
+            let matches = CommandLine::whole().try_get_matches_from(given).unwrap();
+            let line = CommandLine::from_arg_matches(&matches).unwrap();
+            let Command::Quarantine(arguments) = line.chosen() else { panic!("{given:?}") };
+            assert!(format!("{arguments:?}").contains("data: \"/x\""), "{arguments:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::Role;
 use http::request::Builder;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use runtime::http_client::{self, Limits};
@@ -48,12 +48,12 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn gateway(&self) -> Result<Client, Failure> {
         let endpoints = self.endpoints();
-        self.client(self.gateway.clone().unwrap_or(endpoints.gateway))
+        self.client(said(&self.gateway).unwrap_or(endpoints.gateway))
     }
 
     pub(crate) fn ingest(&self) -> Result<Client, Failure> {
         let endpoints = self.endpoints();
-        self.client(self.ingest.clone().unwrap_or(endpoints.ingest))
+        self.client(said(&self.ingest).unwrap_or(endpoints.ingest))
     }
 
     /// The data folder, for commands that need more of it than a token.
@@ -66,8 +66,8 @@ impl Target {
     }
 
     fn client(&self, base: String) -> Result<Client, Failure> {
-        let token = match &self.token {
-            Some(token) => token.clone(),
+        let token = match said(&self.token) {
+            Some(token) => token,
             None => {
                 let folder = self.folder()?;
                 let tenant = self.tenant.clone().unwrap_or_else(|| Endpoints::of(&folder).tenant);
@@ -76,6 +76,11 @@ impl Target {
         };
         Client::new(base, token)
     }
+}
+
+/// What a variable holds; nothing where it is set and empty.
+fn said(value: &Option<String>) -> Option<String> {
+    value.clone().filter(|it| !it.trim().is_empty())
 }
 
 #[derive(Debug, Clone)]
@@ -87,6 +92,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(base: String, token: String) -> Result<Self, Failure> {
+        if !is_address(&base) {
+            let told = "is no http or https address, such as http://localhost:8080";
+            return Err(Failure::Usage(format!("{base:?} {told}")));
+        }
         let http =
             http_client::Client::new(LIMITS).map_err(|error| Failure::failed("TLS", error))?;
         Ok(Self { base: base.trim_end_matches('/').to_owned(), token, http })
@@ -139,9 +148,16 @@ impl Client {
         Ok(Err((status, refused(status, &body.unwrap_or_default()))))
     }
 
-    fn unreachable(&self, error: http_client::ClientError) -> Failure {
+    pub(crate) fn unreachable(&self, error: http_client::ClientError) -> Failure {
         Failure::failed(format!("{} (is `throughline up` running?)", self.base), error)
     }
+}
+
+fn is_address(text: &str) -> bool {
+    text.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+    })
 }
 
 /// Problem details as one line.
@@ -158,6 +174,15 @@ fn refused(status: StatusCode, body: &[u8]) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_address_is_told_before_it_is_tried() {
+        for bad in ["foo", "", "localhost:8080", "ftp://localhost", "http://"] {
+            let told = Client::new(bad.to_owned(), String::new()).unwrap_err();
+            assert!(matches!(told, Failure::Usage(_)), "{bad}");
+        }
+        Client::new("https://throughline.example.com/".to_owned(), String::new()).unwrap();
+    }
 
     #[test]
     fn a_refusal_is_told_in_the_platforms_words() {

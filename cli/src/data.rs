@@ -7,6 +7,7 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use runtime::config::{DEFAULT_TENANT, Environment, Reader};
 
 use crate::failure::Failure;
@@ -15,12 +16,20 @@ pub(crate) use endpoints::Endpoints;
 pub(crate) use lock::Lock;
 pub(crate) use secrets::Secrets;
 
+const USUAL: &str = ".throughline";
+
 /// Where the data folder is, for every command that uses one.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Location {
     /// Folder of `throughline up`: secrets, log, addresses
-    #[arg(long, env = "THROUGHLINE_DATA", default_value = ".throughline", value_name = "DIR")]
+    #[arg(long, env = "THROUGHLINE_DATA", default_value = USUAL, value_name = "DIR", value_parser = folder())]
     pub(crate) data: PathBuf,
+}
+
+/// An empty name counts as not given, since that is how compose files say "none".
+fn folder() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new()
+        .map(|name| if name.is_empty() { PathBuf::from(USUAL) } else { PathBuf::from(name) })
 }
 
 #[derive(Debug, Clone)]

@@ -28,8 +28,6 @@ mod view;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use arguments::{Command, CommandLine};
 use failure::Failure;
 
@@ -38,7 +36,7 @@ use failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = CommandLine::parse();
+    let arguments = CommandLine::read();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::failed("the runtime did not start", error).tell(),

@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use domain::safety::{Evaluation, Labelled, Miss, RuleSet, Severity};
 use serde_json::{Value, json};
 
@@ -32,7 +33,7 @@ struct Evaluate {
     /// Labelled messages, one JSON object a line
     labelled: PathBuf,
     /// Folder of rule files that add to the built-in ones or take their place
-    #[arg(long, env = "SAFETY_DIR")]
+    #[arg(long, env = "SAFETY_DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     rules: Option<PathBuf>,
     /// Show the texts of the misses, which may be sensitive
     #[arg(long)]
@@ -44,7 +45,7 @@ struct Evaluate {
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let Command::Evaluate(arguments) = arguments.command;
-    let rules = rules(arguments.rules.as_deref())?;
+    let rules = rules(arguments.rules.as_deref().filter(|it| !it.as_os_str().is_empty()))?;
     let messages = messages(&arguments.labelled)?;
     let evaluation = Evaluation::of(&rules, &messages);
     if arguments.json {

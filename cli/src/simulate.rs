@@ -7,6 +7,7 @@ mod sending;
 mod sign;
 mod story;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,6 +24,9 @@ use crate::table::line;
 pub(crate) use sending::Sending;
 pub(crate) use sign::Signed;
 pub(crate) use story::{Kind, Stories};
+
+/// The code that a source nobody knows is refused with.
+const UNKNOWN: &str = "(unknown_source)";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -76,13 +80,14 @@ pub(crate) struct Plan {
 pub(crate) struct Simulator {
     client: Client,
     sources: Sources,
+    file: PathBuf,
     quiet: bool,
 }
 
 impl Simulator {
     pub(crate) fn new(client: Client, folder: &DataFolder, quiet: bool) -> Result<Self, Failure> {
-        let sources = Sources::read(&folder.secrets_path().join("sources.toml"))?;
-        Ok(Self { client, sources, quiet })
+        let file = Sources::file(folder);
+        Ok(Self { client, sources: Sources::read(&file)?, file, quiet })
     }
 
     /// Sends until the count is reached or the stop comes; says how many requests were accepted.
@@ -109,10 +114,37 @@ impl Simulator {
             request = request.header(*name, value);
         }
         let started = Instant::now();
-        self.client.send(request, Bytes::from(signed.body)).await?;
+        let sent = self.client.send(request, Bytes::from(signed.body)).await;
+        sent.map_err(|failure| explained(failure, &self.file))?;
         if self.quiet {
             return Ok(());
         }
         line(&format!("{:<42} {:>5.1} ms", sending.about(), started.elapsed().as_secs_f64() * 1e3))
+    }
+}
+
+/// An ingest with sources of its own knows none of the data folder's.
+fn explained(failure: Failure, file: &Path) -> Failure {
+    match failure {
+        Failure::Failed(reason) if reason.contains(UNKNOWN) => Failure::Failed(format!(
+            "{reason}\nIngest knows no such source: it was started with another SOURCES_FILE. \
+             Run this with the same SOURCES_FILE, or start ingest with {}.",
+            file.display()
+        )),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_ingest_does_not_know_is_told_with_what_to_do() {
+        let file = Path::new("/data/secrets/sources.toml");
+        let told = |reason: &str| explained(Failure::Failed(reason.to_owned()), file).to_string();
+        let unknown = told("refused: 404 Not Found (unknown_source): No source of this name");
+        assert!(unknown.contains("SOURCES_FILE") && unknown.contains("/data/secrets"), "{unknown}");
+        assert_eq!(told("refused: 401"), "refused: 401");
     }
 }

@@ -1,9 +1,11 @@
 //! The sources file as a sender sees it: which provider's secrets to sign with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use runtime::config::{Environment, Reader, SOURCES_FILE};
 use serde::Deserialize;
 
+use crate::data::DataFolder;
 use crate::failure::Failure;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -29,6 +31,16 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
+    /// What ingest reads where it is started from this environment: the operator's file, else the data folder's.
+    pub(crate) fn file(folder: &DataFolder) -> PathBuf {
+        Self::own_file().unwrap_or_else(|| folder.secrets_path().join("sources.toml"))
+    }
+
+    /// The operator's file.
+    pub(crate) fn own_file() -> Option<PathBuf> {
+        Reader::new(&Environment).given(&SOURCES_FILE).map(PathBuf::from)
+    }
+
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let told = |error: Box<dyn std::error::Error + Send + Sync>| {
             Failure::failed(path.display().to_string(), error)

@@ -1,6 +1,6 @@
 //! `throughline tail`: follows channels over SSE and goes on behind its last event after every cut.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method};
 
@@ -11,6 +11,8 @@ use crate::table::line;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a gateway may be on its way up before a first connection is given up.
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -36,17 +38,26 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = arguments.target.gateway()?;
     let mut tail = Tail { cursor: arguments.after.clone(), left: arguments.count, arguments };
-    let mut pause = FIRST_PAUSE;
+    let (begun, mut connected, mut pause) = (Instant::now(), false, FIRST_PAUSE);
     loop {
-        match tail.follow(&client).await? {
+        let longer = (pause * 2).min(LONGEST_PAUSE);
+        let reason = match tail.follow(&client).await? {
             Ended::Counted => return Ok(()),
-            Ended::Cut { some: true } => pause = FIRST_PAUSE,
-            Ended::Cut { some: false } => pause = (pause * 2).min(LONGEST_PAUSE),
-        }
-        eprintln!(
-            "# connection lost; going on {}",
-            tail.cursor.as_ref().map_or("from now", |_| "behind the last event")
-        );
+            Ended::Cut { some } => {
+                connected = true;
+                pause = if some { FIRST_PAUSE } else { longer };
+                "connection lost".to_owned()
+            }
+            Ended::NotBegun(failure) if !connected && begun.elapsed() >= FIRST_WITHIN => {
+                return Err(failure);
+            }
+            Ended::NotBegun(failure) => {
+                pause = longer;
+                failure.to_string()
+            }
+        };
+        let place = tail.cursor.as_ref().map_or("from now", |_| "behind the last event");
+        eprintln!("# {reason}; going on {place}");
         tokio::time::sleep(pause).await;
     }
 }
@@ -56,6 +67,8 @@ enum Ended {
     Counted,
     /// The connection ended; `some`: after it had brought something.
     Cut { some: bool },
+    /// There was none.
+    NotBegun(Failure),
 }
 
 struct Tail {
@@ -81,11 +94,11 @@ impl Tail {
         let answer = match client.open(request).await {
             Ok(Ok(answer)) => answer,
             // A gateway that drains or is overloaded is worth another try; a refusal is not.
-            Ok(Err((status, _))) if status.is_server_error() || status.as_u16() == 429 => {
-                return Ok(Ended::Cut { some: false });
+            Ok(Err((status, failure))) if status.is_server_error() || status.as_u16() == 429 => {
+                return Ok(Ended::NotBegun(failure));
             }
             Ok(Err((_, failure))) => return Err(failure),
-            Err(_) => return Ok(Ended::Cut { some: false }),
+            Err(error) => return Ok(Ended::NotBegun(client.unreachable(error))),
         };
         let mut events = Events::new(answer.into_body());
         let mut some = false;
@@ -100,16 +113,20 @@ impl Tail {
 
     /// Shows one event; `true` once as many came as were asked for.
     fn take(&mut self, event: Event) -> Result<bool, Failure> {
-        let control = matches!(event.name.as_str(), "ready" | "gap" | "ping");
-        if control {
-            if event.name == "gap" {
+        // How things stand behind a gap is shown, and is no event.
+        let is_event = match event.name.as_str() {
+            "ready" | "ping" => false,
+            "gap" => {
                 eprintln!("# gap: {}", event.data);
+                false
             }
-        } else {
-            self.show(&event)?;
-        }
+            name => {
+                self.show(&event)?;
+                name != "snapshot"
+            }
+        };
         self.cursor = event.id.filter(|id| !id.is_empty()).or(self.cursor.take());
-        if control {
+        if !is_event {
             return Ok(false);
         }
         self.left = self.left.map(|left| left.saturating_sub(1));
@@ -125,5 +142,30 @@ impl Tail {
         }
         let cursor = if self.arguments.cursors { format!("{cursor} ") } else { String::new() };
         line(&format!("{cursor}{} {}", event.name, event.data))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn how_things_stand_behind_a_gap_is_no_event() {
+        let Line { arguments } = Line::parse_from(["tail", "calls", "-n", "1"]);
+        let mut tail = Tail { cursor: None, left: arguments.count, arguments };
+        let mut is_last = |name: &str| {
+            let (name, data) = (name.to_owned(), "{}".to_owned());
+            tail.take(Event { id: Some("c-1".to_owned()), name, data }).unwrap()
+        };
+        assert_eq!(["ready", "gap", "snapshot"].map(&mut is_last), [false; 3]);
+        assert!(is_last("call:update"));
     }
 }

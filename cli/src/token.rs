@@ -156,6 +156,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// The secrets that the development sources sign with, for whoever plays the provider.
 fn show_sources(folder: &DataFolder) -> Result<(), Failure> {
+    if let Some(own) = Sources::own_file() {
+        // An operator's secrets are not for the screen.
+        return line(&format!("\nThe sources and their secrets are those of {}", own.display()));
+    }
     let sources = Sources::read(&folder.secrets_path().join("sources.toml"))?;
     let rows: Vec<[String; 3]> = sources
         .iter()

@@ -10,7 +10,7 @@ mod settings;
 
 use std::time::Duration;
 
-use runtime::config::{Environment, Reader};
+use runtime::config::{Environment, Mistakes, Reader, Strings};
 use runtime::tasks::{BoxError, Tasks, stop_on_signals};
 use runtime::telemetry;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use broker::Broker;
 use listeners::Listeners;
 use settings::Settings;
 
-pub(crate) use settings::VARIABLES;
+pub(crate) use settings::{LOG, VARIABLES};
 
 /// Beyond what each service takes for itself.
 const GRACE: Duration = Duration::from_secs(15);
@@ -45,20 +45,29 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let settings = Settings::read(&Environment)?;
+    let nats_url = arguments.nats_url.as_deref().filter(|url| !url.trim().is_empty());
+    let settings = configured(&Environment, nats_url)?;
     init_log()?;
     let folder = DataFolder::create(&arguments.data.data)?;
     let _lock = Lock::take(&folder)?;
     let secrets = Secrets::load_or_make(&folder, Some(&settings.tenant))?;
     let (stop, _signals) = stop_on_signals().map_err(|error| Failure::failed("signals", error))?;
     let listeners = Listeners::bind(&settings).await?;
-    let mut broker =
-        Box::pin(Broker::start(&settings, &folder, &secrets, arguments.nats_url.as_deref()))
-            .await?;
+    let mut broker = Box::pin(Broker::start(&settings, &folder, &secrets, nats_url)).await?;
     let platform = Platform { settings, folder, secrets, demo: arguments.demo };
     let outcome = Box::pin(platform.serve(listeners, &mut broker, &stop)).await;
     broker.stop().await;
     outcome
+}
+
+/// Every mistake at once, whoever reads the variable, before anything is made or started.
+fn configured(strings: &dyn Strings, nats_url: Option<&str>) -> Result<Settings, Mistakes> {
+    let mut reader = Reader::new(strings);
+    let settings = Settings::read(strings, &mut reader);
+    if let Err(mistakes) = services::check(strings, &settings, nats_url) {
+        reader.mistakes(mistakes);
+    }
+    reader.finish(settings)
 }
 
 /// Quiet unless asked: what goes wrong, and the life of nothing but this process.

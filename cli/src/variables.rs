@@ -21,8 +21,9 @@ const UP_HEAD: &str = "
 ## `throughline up`
 
 `up` reads the variables above as the services do and makes up development values for those that are not set.
-These besides:
+";
 
+const UP_TABLE: &str = "\
 | Variable | Default | Meaning |
 |---|---|---|
 ";
@@ -34,7 +35,12 @@ pub(crate) fn run() -> Result<(), Failure> {
 fn document() -> String {
     let rows = |variables: &[Variable]| variables.iter().map(row).collect::<String>();
     let own = rows(crate::up::VARIABLES);
-    format!("{HEAD}{}{UP_HEAD}{own}", rows(VARIABLES))
+    let log = crate::up::LOG;
+    format!(
+        "{HEAD}{}{UP_HEAD}`RUST_LOG` is `{log}` then, since a terminal is for what goes wrong.\n\
+         These besides:\n\n{UP_TABLE}{own}",
+        rows(VARIABLES)
+    )
 }
 
 fn row(variable: &Variable) -> String {

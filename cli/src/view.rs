@@ -1,6 +1,10 @@
 //! `throughline view`: what a view is or was, and having it built anew.
 
 use serde_json::Value;
+use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
 
 use crate::arguments::Target;
 use crate::client::Client;
@@ -8,6 +12,8 @@ use crate::failure::Failure;
 use crate::table::line;
 
 mod rebuild;
+
+const DAY: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -30,13 +36,21 @@ pub(crate) struct Arguments {
     #[arg(long)]
     after: Option<String>,
     /// Only what happened since this day, where the view can tell (metrics)
-    #[arg(long)]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     since: Option<String>,
     /// Print the whole answer with its cursor, instead of a line an entry
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     target: Target,
+}
+
+/// A day such as 2026-01-31, or a moment (RFC 3339) of it.
+fn day(text: &str) -> Result<String, String> {
+    if Date::parse(text, DAY).is_ok() || OffsetDateTime::parse(text, &Rfc3339).is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("no day such as 2026-01-31".to_owned())
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -133,6 +147,14 @@ mod tests {
             &["calls", "-n", "5", "--at", "2026-01-02T03:04:05Z"],
             "/v1/views/calls?at=2026-01-02T03%3A04%3A05Z&limit=5",
         );
+    }
+
+    #[test]
+    fn what_is_no_day_is_refused() {
+        check(&["metrics", "--since", "2026-01-31"], "/v1/views/metrics?startDate=2026-01-31");
+        for bad in ["2026-13-45", "2026-02-30", "yesterday", "20260131", "2026-W05-6", ""] {
+            assert!(Line::try_parse_from(["view", "metrics", "--since", bad]).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -99,6 +99,46 @@ async fn a_message_that_tells_of_danger_brings_help_and_one_alert_although_the_a
 }
 
 #[tokio::test]
+async fn a_message_refused_because_its_conversation_is_over_is_screened_all_the_same() {
+    journey(120, async {
+        let platform = TestPlatform::start_with(without_a_model()).await;
+        let history = History::new();
+        let mut boss = admin(&history, "boss");
+        boss.connect(platform.gateway(), websocket()).await;
+        let mut ann = user(&history, "ann");
+        ann.connect(platform.gateway(), websocket()).await;
+        let conversation = talk(&mut ann).await;
+        let over = json!([{ "conversationId": conversation }]);
+        assert_eq!(ann.request("conversation:end", over).await["ok"], true);
+        let said = json!([{ "conversationId": conversation,
+            "message": "I want to kill myself tonight" }]);
+        // What a stranger says there is about nobody.
+        let mut bob = user(&history, "bob");
+        bob.connect(platform.gateway(), websocket()).await;
+        let refused = bob.request("conversation:message", said.clone()).await;
+        assert_eq!(refused["ok"], false, "{refused}");
+        let refused = ann.request("conversation:message", said).await;
+        assert_eq!(
+            (&refused["ok"], &refused["code"]),
+            (&json!(false), &json!("conversation_ended"))
+        );
+        assert!(!refused.to_string().contains("tonight"), "{refused}");
+
+        let told = ann.event("safety:state_change").await;
+        assert_eq!(told["args"][0]["state"], "crisis", "{told}");
+        assert!(!told["args"][0]["resources"].as_array().unwrap().is_empty(), "{told}");
+        let alert = boss.event("crisis:alert").await;
+        let alert = &alert["args"][0];
+        assert_eq!((&alert["userId"], &alert["severity"]), (&json!("ann"), &json!("imminent")));
+        assert_eq!(alert["conversationId"], conversation, "{alert}");
+        assert!(!alert.to_string().contains("tonight"), "no text leaves the conversation: {alert}");
+        assert_eq!((bob.unread("safety:state_change"), boss.unread("crisis:alert")), (0, 0));
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_was_said_while_nobody_screened_is_screened_afterwards() {
     journey(120, async {
         let mut platform = TestPlatform::start_with(without_a_model()).await;

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use runtime::config::{
-    DEFAULT_TENANT, Fallback, Mistakes, Reader, Strings, TLS_CERT_FILE, Variable,
-};
+use runtime::config::{DEFAULT_TENANT, Fallback, Reader, Strings, TLS_CERT_FILE, Variable};
 
 use crate::data::Secrets;
 
@@ -104,14 +102,14 @@ const MADE_UP: [(&str, &[&str]); 3] = [
 ];
 
 impl Settings {
-    pub(crate) fn read(strings: &dyn Strings) -> Result<Self, Mistakes> {
-        let mut reader = Reader::new(strings);
+    /// Its mistakes are the reader's.
+    pub(crate) fn read(strings: &dyn Strings, reader: &mut Reader<'_>) -> Self {
         let is_set = |name: &&str| strings.get(name).is_some_and(|value| !value.trim().is_empty());
         let ours = MADE_UP.iter().filter(|(_, names)| !names.iter().any(is_set));
         let tenant = reader.text(&DEFAULT_TENANT);
         let settings = Self {
-            gateway: addresses(&mut reader, &GATEWAY_LISTEN),
-            ingest: addresses(&mut reader, &INGEST_LISTEN),
+            gateway: addresses(reader, &GATEWAY_LISTEN),
+            ingest: addresses(reader, &INGEST_LISTEN),
             nats_port: reader.parsed(&NATS_PORT, "a port").unwrap_or_default(),
             ops_base: reader.parsed(&OPS_PORT_BASE, "a port").unwrap_or_default(),
             max_file_store: reader.text(&NATS_MAX_FILE_STORE),
@@ -123,7 +121,7 @@ impl Settings {
         if settings.ops_base > u16::MAX - 4 {
             reader.mistake(&OPS_PORT_BASE, "leaves no room for four ports");
         }
-        reader.finish(settings)
+        settings
     }
 
     /// Whether the development sources are in force.
@@ -133,11 +131,19 @@ impl Settings {
 
     /// The values that are made up, as a service reads them.
     pub(crate) fn made_up(&self, secrets: &Secrets) -> BTreeMap<String, String> {
-        let value = |name: &str| match name {
+        self.values(|name| match name {
             "PLATFORM_KEY" => secrets.platform_key.clone(),
             "JWT_SECRET" => secrets.jwt_secret.clone(),
             _ => secrets.sources.display().to_string(),
-        };
+        })
+    }
+
+    /// What stands in for them before they are made, to see what else is wrong; the sources may be missing.
+    pub(crate) fn stand_ins(&self) -> BTreeMap<String, String> {
+        self.values(|name| if name == "SOURCES_FILE" { String::new() } else { "-".repeat(64) })
+    }
+
+    fn values(&self, value: impl Fn(&str) -> String) -> BTreeMap<String, String> {
         let mut values: BTreeMap<_, _> =
             self.left_to_us.iter().map(|name| ((*name).to_owned(), value(name))).collect();
         values.insert("RUST_LOG".to_owned(), LOG.to_owned());
@@ -152,12 +158,20 @@ fn addresses(reader: &mut Reader<'_>, variable: &Variable) -> Vec<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use runtime::config::Mistakes;
+
     use super::*;
+
+    fn read(strings: &dyn Strings) -> Result<Settings, Mistakes> {
+        let mut reader = Reader::new(strings);
+        let settings = Settings::read(strings, &mut reader);
+        reader.finish(settings)
+    }
 
     #[test]
     fn all_mistakes_are_told_together() {
         let given = [("GATEWAY_LISTEN", "here"), ("NATS_PORT", "many"), ("OPS_PORT_BASE", "65534")];
-        let Mistakes(told) = Settings::read(&given).unwrap_err();
+        let Mistakes(told) = read(&given).unwrap_err();
         for name in ["GATEWAY_LISTEN:", "NATS_PORT:", "OPS_PORT_BASE:"] {
             assert!(told.iter().any(|line| line.starts_with(name)), "{name} in {told:?}");
         }
@@ -165,9 +179,9 @@ mod tests {
 
     #[test]
     fn what_the_environment_sets_is_not_made_up() {
-        let settings = Settings::read(&[("JWT_JWKS_URL", "https://id.example.com/keys")]).unwrap();
+        let settings = read(&[("JWT_JWKS_URL", "https://id.example.com/keys")]).unwrap();
         assert_eq!(settings.left_to_us, ["PLATFORM_KEY", "SOURCES_FILE"]);
-        let settings = Settings::read(&[("PLATFORM_KEY_FILE", "/run/key")]).unwrap();
+        let settings = read(&[("PLATFORM_KEY_FILE", "/run/key")]).unwrap();
         assert_eq!(settings.left_to_us, ["JWT_SECRET", "SOURCES_FILE"]);
     }
 }

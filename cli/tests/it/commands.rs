@@ -16,6 +16,56 @@ fn wrong_usage_is_2_and_wrong_configuration_64() {
 }
 
 #[test]
+fn every_mistake_of_the_platform_is_told_at_once_and_nothing_is_made() {
+    let folder = Folder::new();
+    let wrong = [
+        ("GATEWAY_LISTEN", "here"),
+        ("LOG_FORMAT", "loud"),
+        ("STRICT_DURABILITY", "perhaps"),
+        ("CATALOGUE_DIR", "/nowhere"),
+        ("HEARTBEAT_MS", "0"),
+        ("INGEST_IN_FLIGHT", "0"),
+        ("AI_PROVIDER", "magic"),
+        ("TLS_CERT_FILE", "/nowhere/a"),
+        ("TLS_KEY_FILE", "/nowhere/b"),
+    ];
+    let output = folder.command(&["up"]).envs(wrong).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let told = String::from_utf8(output.stderr).unwrap();
+    for (name, _) in wrong {
+        let lines = told.lines().filter(|line| line.starts_with(name));
+        assert_eq!(lines.count(), 1, "{name} in {told}");
+    }
+    assert!(!folder.data().exists());
+}
+
+#[test]
+fn an_empty_folder_of_the_environment_is_none() {
+    let folder = Folder::new();
+    let made = folder.command(&["secrets", "--data", "x"]).env("THROUGHLINE_DATA", "").output();
+    let made = made.unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let token = folder.command(&["token"]).env("THROUGHLINE_DATA", "").output().unwrap();
+    let told = String::from_utf8(token.stderr).unwrap();
+    assert!(told.contains(".throughline holds no platform"), "{told}");
+}
+
+#[test]
+fn a_tail_that_never_connects_says_why_and_ends() {
+    let folder = Folder::new();
+    let tail = |gateway: &str| {
+        let output = folder.run(&["tail", "calls", "--token", "x", "--gateway", gateway]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = tail("foo");
+    assert_eq!((code, told.contains("\"foo\" is no http or https address")), (Some(2), true));
+    let (code, told) = tail("http://127.0.0.1:1");
+    assert_eq!(code, Some(1));
+    let last = told.lines().last().unwrap();
+    assert!(last.contains("could not be reached") && !last.contains("going on"), "{told}");
+}
+
+#[test]
 fn without_a_platform_the_way_to_start_one_is_told() {
     let output = Folder::new().run(&["token"]);
     assert_eq!(output.status.code(), Some(1));
@@ -119,6 +169,7 @@ fn a_server_that_syncs_too_seldom_is_told_loudly_and_refused_before_anything_is_
     let (code, told, _) = streams(&["apply"], "1");
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("STRICT_DURABILITY") && told.contains("120s"), "{told}");
+    assert!(!told.contains('\u{1b}'), "colours for no terminal: {told:?}");
     let (_, _, found) = streams(&["check", "--json"], "");
     assert!(found.contains("\"missing\"") && !found.contains("as declared"), "{found}");
     let (code, told, _) = streams(&["apply"], "");

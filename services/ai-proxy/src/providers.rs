@@ -45,8 +45,10 @@ pub struct Question {
     pub conversation: String,
     pub user: String,
     pub message: String,
-    /// Of one attempt; the message's own id is the same for all of them.
+    /// Of one attempt.
     pub request_id: String,
+    /// The same for every attempt at this message, and no other message's, whoever wrote it and where.
+    pub idempotency_key: String,
     pub text: String,
     pub system: String,
     /// The oldest first.
@@ -76,7 +78,10 @@ pub struct Answer {
 #[derive(Clone)]
 pub struct Speech {
     pub conversation: String,
+    /// Unguessable, so no other piece's anywhere.
     pub chunk: String,
+    /// Of one attempt.
+    pub request_id: String,
     pub sound: Bytes,
 }
 

@@ -32,6 +32,8 @@ const DURABLE: &str = "ai-screen";
 const MESSAGE: &str = "conversation.message";
 /// What was said aloud. It is a message as well, unless that was refused or never came to be.
 const TRANSCRIPTION: &str = "voice.transcription";
+/// Keeps what was said where a conversation is over.
+const REFUSED: &str = "conversation.rejected";
 
 /// Messages that are screened at one time; beyond it fetching waits.
 const AT_ONCE: usize = 64;
@@ -100,30 +102,33 @@ impl Metrics {
     }
 }
 
-/// What is to be screened: a message, or speech as text.
+/// What is to be screened: a message, speech as text, or a message that was refused.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Message {
+    #[serde(alias = "entity")]
     conversation_id: String,
-    #[serde(default)]
+    #[serde(default, alias = "saidBy")]
     user_id: String,
+    /// In a refusal it says why.
     #[serde(default)]
     message: String,
-    #[serde(default)]
+    #[serde(default, alias = "said")]
     text: String,
     #[serde(default)]
     message_id: String,
-    #[serde(default)]
+    /// The command that brings spoken words has the id of their piece.
+    #[serde(default, alias = "commandId")]
     chunk_id: String,
 }
 
 impl Message {
     /// What was said, and the id that it has among what was said.
     fn said(&self, event_type: &str) -> (&str, &str) {
-        if event_type == TRANSCRIPTION {
-            (&self.text, &self.chunk_id)
-        } else {
+        if event_type == MESSAGE {
             (&self.message, &self.message_id)
+        } else {
+            (&self.text, &self.chunk_id)
         }
     }
 }
@@ -149,7 +154,7 @@ impl Screen {
             &stored.headers,
             stored.payload.clone(),
         ) {
-            Ok(it) if [MESSAGE, TRANSCRIPTION].contains(&&*it.event_type) => it,
+            Ok(it) if [MESSAGE, TRANSCRIPTION, REFUSED].contains(&&*it.event_type) => it,
             Ok(_) => return Ok(()),
             Err(error) => {
                 warn!(%error, sequence = stored.sequence, "no event");
@@ -165,8 +170,11 @@ impl Screen {
             self.metrics.unreadable.inc();
             return Ok(());
         };
-        self.metrics.screened.inc();
         let (text, id) = message.said(&envelope.event_type);
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.metrics.screened.inc();
         let Some(finding) = self.alarm.find(text) else { return Ok(()) };
         self.metrics.found.inc();
         let said = Said {

@@ -216,6 +216,7 @@ mod tests {
             user: "7".into(),
             message: "m".into(),
             request_id: "r".into(),
+            idempotency_key: "k".into(),
             text: "Hello.".into(),
             system: String::new(),
             history: Vec::new(),
@@ -223,7 +224,12 @@ mod tests {
         };
         let failed = service.answer(&question, &pieces).await.err().unwrap();
         assert_eq!(failed.reason, Reason::Unreachable);
-        let speech = Speech { conversation: "c".into(), chunk: "v".into(), sound: "".into() };
+        let speech = Speech {
+            conversation: "c".into(),
+            chunk: "v".into(),
+            request_id: "r".into(),
+            sound: "".into(),
+        };
         assert_eq!(service.hear(&speech).await.err().unwrap().reason, Reason::Unreachable);
     }
 }

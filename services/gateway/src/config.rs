@@ -1,12 +1,12 @@
 //! What the environment says to the gateway.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use domain::cursor::CursorKeys;
 use domain::protection::WrappingKeys;
 use runtime::auth;
+use runtime::catalogue::LiveCatalogue;
 use runtime::config::{
     AUTH_TIMEOUT_MS, CATALOGUE_DIR, CONNECTIONS_PER_ADDRESS, DECISION_WAIT_MS, HEARTBEAT_MS,
     LAG_TIMEOUT_MS, LISTEN, MAX_CHANNELS, MAX_HISTORY_EVENTS, MAX_MESSAGE_BYTES,
@@ -17,7 +17,8 @@ use runtime::config::{
 use runtime::http::ServeOptions;
 use runtime::nats::NatsConfig;
 use runtime::provision::Demand;
-use runtime::{telemetry, tls};
+use runtime::telemetry::{self, chain};
+use runtime::tls;
 
 pub const SERVICE: &str = "gateway";
 const LISTEN_DEFAULT: &str = "0.0.0.0:8080";
@@ -34,7 +35,7 @@ pub struct Config {
     pub keys: CursorKeys,
     /// For the keys of people's data.
     pub wrapping: WrappingKeys,
-    pub catalogue_dir: Option<PathBuf>,
+    pub catalogue: LiveCatalogue,
     pub telemetry: telemetry::Settings,
     pub durability: Demand,
     pub memory: Memory,
@@ -76,6 +77,10 @@ impl Config {
     pub fn read(strings: &dyn Strings) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(strings);
         let keys = PlatformKeys::read(&mut reader);
+        let catalogue = runtime::catalogue::load(reader.path(&CATALOGUE_DIR).as_deref());
+        if let Err(error) = &catalogue {
+            reader.mistake(&CATALOGUE_DIR, chain(error));
+        }
         let config = Self {
             nats: NatsConfig::read(&mut reader, SERVICE),
             listen: reader.addresses_or(&LISTEN, LISTEN_DEFAULT),
@@ -84,7 +89,6 @@ impl Config {
             auth: auth::Settings::read(&mut reader),
             keys: CursorKeys::new(keys.newest(), keys.previous()),
             wrapping: keys.wrapping(),
-            catalogue_dir: reader.path(&CATALOGUE_DIR),
             telemetry: telemetry::Settings::read(&mut reader),
             durability: Demand::read(&mut reader),
             memory: Memory {
@@ -94,6 +98,11 @@ impl Config {
             },
             limits: limits(&mut reader),
             grace: reader.milliseconds(&SHUTDOWN_GRACE_MS),
+            catalogue: match catalogue {
+                Ok(catalogue) => catalogue,
+                // Its mistake is among the reader's already.
+                Err(_) => return Err(reader.finish(()).err().unwrap_or(Mistakes(Vec::new()))),
+            },
         };
         reader.finish(config)
     }
@@ -112,17 +121,39 @@ fn http(reader: &mut Reader<'_>) -> ServeOptions {
 
 fn limits(reader: &mut Reader<'_>) -> Limits {
     Limits {
-        heartbeat: reader.milliseconds(&HEARTBEAT_MS),
+        heartbeat: reader.positive_milliseconds(&HEARTBEAT_MS),
         lag: reader.milliseconds(&LAG_TIMEOUT_MS),
         authenticate_within: reader.milliseconds(&AUTH_TIMEOUT_MS),
         replay_delay: reader.milliseconds(&SOCKETIO_REPLAY_DELAY_MS),
         position_every: reader.milliseconds(&SOCKETIO_POSITION_MS),
         message_bytes: reader.bytes(&MAX_MESSAGE_BYTES),
-        channels: reader.number(&MAX_CHANNELS),
+        channels: reader.positive(&MAX_CHANNELS),
         history_events: reader.number(&MAX_HISTORY_EVENTS),
-        messages_per_second: reader.number(&MESSAGES_PER_SECOND),
+        messages_per_second: reader.positive(&MESSAGES_PER_SECOND),
         decision: reader.milliseconds(&DECISION_WAIT_MS),
         presence_grace: reader.milliseconds(&PRESENCE_GRACE_MS),
         typing: reader.milliseconds(&TYPING_TIMEOUT_MS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let given = [
+            ("LISTEN", "here"),
+            ("CATALOGUE_DIR", "/nowhere"),
+            ("HEARTBEAT_MS", "0"),
+            ("MAX_CHANNELS", "0"),
+            ("MESSAGES_PER_SECOND", "0"),
+            ("TLS_CERT_FILE", "/nowhere/a"),
+            ("TLS_KEY_FILE", "/nowhere/b"),
+        ];
+        let Mistakes(told) = Config::read(&given).err().unwrap();
+        for name in given.map(|(name, _)| name).into_iter().chain(["NATS_URL", "PLATFORM_KEY"]) {
+            assert!(told.iter().any(|line| line.starts_with(name)), "{name} in {told:?}");
+        }
     }
 }

@@ -11,12 +11,12 @@ use runtime::auth::Authenticator;
 use runtime::catalogue::LiveCatalogue;
 use runtime::http::{self, edge as with_edge};
 use runtime::http_client::{Client, Limits as ClientLimits};
+use runtime::ids;
 use runtime::metrics::Metrics;
 use runtime::nats::Nats;
 use runtime::ops::{self, Condition, Readiness};
 use runtime::tasks::{BoxError, Connections, Tasks};
 use runtime::vault::Vault;
-use runtime::{catalogue, ids};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -99,7 +99,7 @@ async fn serve(
     (readiness, door): (Readiness, Condition),
     stop: CancellationToken,
 ) -> Result<(), BoxError> {
-    let catalogue = catalogue::load(config.catalogue_dir.as_deref())?;
+    let catalogue = config.catalogue.clone();
     let nats = Box::pin(Nats::connect(&config.nats)).await?;
     let streams = readiness.condition("event streams");
     let revoked = readiness.condition("revocations");

@@ -74,7 +74,7 @@ impl Config {
         });
         let wrapping = PlatformKeys::read(&mut reader).wrapping();
         let twilio = Twilio::read(&mut reader);
-        let in_flight = reader.number(&INGEST_IN_FLIGHT);
+        let in_flight = reader.positive(&INGEST_IN_FLIGHT);
         let memory = reader.bytes(&IDEMPOTENCY_MEMORY_BYTES);
         let config = Self {
             nats: NatsConfig::read(&mut reader, SERVICE),
@@ -127,7 +127,7 @@ mod tests {
             ("SOURCES_FILE", "/nowhere"),
             ("ESCALATION_FILE", "/nowhere"),
             ("TWILIO_ACCOUNT_SID", "AC1"),
-            ("INGEST_IN_FLIGHT", "many"),
+            ("INGEST_IN_FLIGHT", "0"),
             ("CATALOGUE_DIR", "/nowhere"),
         ];
         let Mistakes(told) = Config::read(&given).err().unwrap();

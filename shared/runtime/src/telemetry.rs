@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::sync::{LazyLock, OnceLock};
 
 use axum::http::Uri;
@@ -104,6 +105,8 @@ where
     let none = format!("{TARGET}=off").parse();
     let filter = none.into_iter().fold(filter, EnvFilter::add_directive);
     let fmt = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people; a file or a collector takes them for text.
+    let fmt = if std::io::stderr().is_terminal() { fmt } else { fmt.with_ansi(false) };
     match settings.format {
         Format::Text => fmt.with_filter(filter).boxed(),
         Format::Json => fmt.json().flatten_event(true).with_filter(filter).boxed(),

@@ -33,23 +33,34 @@ pub fn read(reader: &mut Reader<'_>) -> Option<Arc<ServerConfig>> {
             reader.mistake(&TLS_CERT_FILE, "missing, since TLS_KEY_FILE is set");
             None
         }
-        (Some(certificate), Some(key)) => match load(&certificate, &key) {
-            Ok(config) => Some(config),
-            Err(error) => {
-                let variable = if matches!(error, TlsError::Key { .. }) {
-                    TLS_KEY_FILE
-                } else {
-                    TLS_CERT_FILE
-                };
-                reader.mistake(&variable, crate::telemetry::chain(&error));
-                None
-            }
-        },
+        (Some(certificate), Some(key)) => both(reader, certificates(&certificate), private(&key)),
     }
+}
+
+/// What is wrong with either file is told, not only what is wrong with the first.
+fn both(
+    reader: &mut Reader<'_>,
+    chain: Result<Vec<CertificateDer<'static>>, TlsError>,
+    key: Result<PrivateKeyDer<'static>, TlsError>,
+) -> Option<Arc<ServerConfig>> {
+    let mut told = |variable, error: &TlsError| {
+        reader.mistake(variable, crate::telemetry::chain(error));
+    };
+    if let Err(error) = &chain {
+        told(&TLS_CERT_FILE, error);
+    }
+    if let Err(error) = &key {
+        told(&TLS_KEY_FILE, error);
+    }
+    server(chain.ok()?, key.ok()?).map_err(|error| told(&TLS_CERT_FILE, &error)).ok()
 }
 
 /// A server that offers HTTP/2 and HTTP/1.1.
 pub fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    server(certificates(certificate)?, private(key)?)
+}
+
+fn certificates(certificate: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |source| TlsError::Certificate { path: certificate.to_owned(), source };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
         .map_err(unreadable)?
@@ -58,8 +69,18 @@ pub fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsErro
     if chain.is_empty() {
         return Err(TlsError::Empty { path: certificate.to_owned() });
     }
-    let key = PrivateKeyDer::from_pem_file(key)
-        .map_err(|source| TlsError::Key { path: key.to_owned(), source })?;
+    Ok(chain)
+}
+
+fn private(key: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(key)
+        .map_err(|source| TlsError::Key { path: key.to_owned(), source })
+}
+
+fn server(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -108,6 +129,9 @@ mod tests {
         assert!(mistake(path, key).contains("do not fit each other"));
         assert!(mistake(path, "/does/not/exist").starts_with("TLS_KEY_FILE: /does/not/exist"));
         assert!(mistake(key, key).starts_with("TLS_CERT_FILE:"));
+        let both = mistake("/nowhere/a", "/nowhere/b");
+        assert!(both.contains("TLS_CERT_FILE: /nowhere/a"), "{both}");
+        assert!(both.contains("TLS_KEY_FILE: /nowhere/b"), "{both}");
         assert_eq!(mistake(path, ""), "TLS_KEY_FILE: missing, since TLS_CERT_FILE is set");
     }
 }

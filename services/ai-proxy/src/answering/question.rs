@@ -1,5 +1,7 @@
 //! A message with what the AI needs to answer it, read from the log.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::StreamId;
 use domain::envelope::header;
 use domain::protection::ERASED;
@@ -7,6 +9,7 @@ use domain::token::Tenant;
 use runtime::LogMessage;
 use runtime::log_reader::ReadError;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::fold::{Conversation, Open};
 use super::record::{RecordError, Recorder};
@@ -56,11 +59,15 @@ pub(crate) async fn read(
     let Some(asking) = found.pop().flatten() else { return Ok(None) };
     let Some(said) = said(&asking).filter(|said| is_there(&said.message)) else { return Ok(None) };
     let history = window(found.iter().flatten(), prompt.history.history_characters);
+    let place = message.sequence.to_string();
+    let idempotency_key = digest([tenant.as_str(), &said.conversation_id, &message.id, &place]);
     let question = Question {
         conversation: said.conversation_id,
         user: said.user_id,
         message: message.id.clone(),
-        request_id: runtime::ids::ordered(),
+        // Given with every attempt.
+        request_id: String::new(),
+        idempotency_key,
         text: said.message,
         system: prompt.system.clone(),
         history,
@@ -84,6 +91,18 @@ fn is_there(text: &str) -> bool {
 
 fn said(message: &LogMessage) -> Option<Said> {
     serde_json::from_slice(&message.payload).ok()
+}
+
+/// What names a message to a service that is asked for it repeatedly. Clients choose ids, so a message's own may be
+/// another person's too; a hash tells the service nothing about tenants or places.
+fn digest<const N: usize>(parts: [&str; N]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        // Its length before each, so that no two lists of parts are the same bytes.
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    URL_SAFE_NO_PAD.encode(&digest.finalize()[..18])
 }
 
 /// The newest turns that fit, the oldest first.

@@ -12,7 +12,7 @@ use super::fact::Key;
 use super::fold::Open;
 use super::question::Asked;
 use super::record::RecordError;
-use super::worker::{Inner, Stopped, spread};
+use super::worker::{GivenUp, Inner, Stopped, spread};
 use crate::limits::pause;
 use crate::prompts::Prompt;
 use crate::providers::Failure;
@@ -44,13 +44,16 @@ pub(super) struct Round<'a> {
 
 impl Round<'_> {
     /// `Ok` when the conversation is to be looked at again now.
-    pub(super) async fn attempts(&self, mut progress: Progress) -> Result<(), Stopped> {
+    pub(super) async fn attempts(mut self, mut progress: Progress) -> Result<(), Stopped> {
         loop {
+            self.asked.question.request_id = ids::ordered();
             let turn = match self.inner.tenants.turn(self.key.tenant.as_str()) {
                 Ok(turn) => turn,
                 Err(NotNow::Full) => return Err(Stopped(spread(FULL_MS))),
                 Err(NotNow::Failed(failure)) => {
-                    return self.fail(&failure, progress.revision).await;
+                    // This attempt does not begin.
+                    let attempts = progress.number.saturating_sub(1);
+                    return self.fail(&failure, attempts, progress.revision).await;
                 }
             };
             let mut claim = match self.claim(&turn, &progress).await {
@@ -133,7 +136,7 @@ impl Round<'_> {
         let rest = pause(failures, &failure, ids::jitter(u64::MAX));
         match rest.filter(|_| failure.reason.is_passing() && failures < MOST_FAILURES) {
             None => {
-                self.fail(&failure, claim.revision()).await?;
+                self.fail(&failure, before.number, claim.revision()).await?;
                 Ok(None)
             }
             Some(rest) => {
@@ -175,8 +178,9 @@ impl Round<'_> {
         }
     }
 
-    async fn fail(&self, failure: &Failure, revision: u64) -> Result<(), Stopped> {
-        let failed = self.inner.fail(self.key, self.message, Some(&self.asked), failure, revision);
+    async fn fail(&self, failure: &Failure, attempts: u32, revision: u64) -> Result<(), Stopped> {
+        let end = GivenUp { reason: failure.reason, attempts };
+        let failed = self.inner.fail(self.key, self.message, Some(&self.asked), end, revision);
         Ok(failed.await?)
     }
 }

@@ -20,7 +20,7 @@ use super::record::{Record, RecordError, Recorder};
 use super::round::{Progress, Round};
 use crate::metrics::Metrics;
 use crate::prompts::Templates;
-use crate::providers::{Failure, Reason};
+use crate::providers::Reason;
 use crate::screen::Alarm;
 use crate::tenants::Tenants;
 use crate::voice::Speaker;
@@ -60,6 +60,14 @@ pub(crate) enum Rest {
     Done,
     /// To be looked at again then.
     Later(Duration),
+}
+
+/// Why a message gets no answer.
+#[derive(Clone, Copy)]
+pub(super) struct GivenUp {
+    pub(super) reason: Reason,
+    /// That have begun, those before it was said again among them.
+    pub(super) attempts: u32,
 }
 
 /// What keeps a worker from going on now.
@@ -124,8 +132,8 @@ impl Worker {
             Step::Nothing => return Ok(false),
             Step::Wait { for_ms } => return Err(Stopped(spread(for_ms))),
             Step::GiveUp { message, revision } => {
-                let failure = Reason::Abandoned.into();
-                self.inner.fail(key, &message, None, &failure, revision).await?;
+                let end = GivenUp { reason: Reason::Abandoned, attempts: message.attempts };
+                self.inner.fail(key, &message, None, end, revision).await?;
             }
             Step::Attempt { message, number, revision } => {
                 let (failures, after) = (message.failures, message.after.clone());
@@ -153,8 +161,8 @@ impl Worker {
             }
             Ok(None) => {
                 warn!("a message that waits for its answer cannot be read any more");
-                let failure = Reason::Malformed.into();
-                Ok(inner.fail(key, message, None, &failure, progress.revision).await?)
+                let end = GivenUp { reason: Reason::Malformed, attempts: message.attempts };
+                Ok(inner.fail(key, message, None, end, progress.revision).await?)
             }
             Err(error) => {
                 debug!(%error, "a message cannot be read now");
@@ -185,19 +193,19 @@ impl Inner {
         key: &Key,
         message: &Open,
         asked: Option<&Asked>,
-        failure: &Failure,
+        end: GivenUp,
         revision: u64,
     ) -> Result<(), RecordError> {
-        let reason = failure.reason.name();
+        let reason = end.reason.name();
         let question = asked.map(|asked| &asked.question);
         let conversation = match question {
             Some(question) => question.conversation.clone(),
             None => self.conversation(key, message).await?,
         };
-        let told = if failure.reason == Reason::BudgetExhausted { EXHAUSTED } else { UNAVAILABLE };
+        let told = if end.reason == Reason::BudgetExhausted { EXHAUSTED } else { UNAVAILABLE };
         let mut data = json!({
             "conversationId": &conversation, "messageId": message.id, "message": told.message,
-            "code": told.code, "attempts": message.attempts, "reason": reason,
+            "code": told.code, "attempts": end.attempts, "reason": reason,
         });
         let user = question.map(|it| it.user.clone()).filter(|user| !user.is_empty());
         if let (Some(fields), Some(user)) = (data.as_object_mut(), user) {

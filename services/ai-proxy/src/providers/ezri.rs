@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::endpoint::Endpoint;
-use super::tidy::{TEXTS, tidied};
+use super::tidy::{TEXTS, says_something, tidied};
 use super::{
     Answer, Failure, Heard, MAX_ANSWER, Pieces, Promise, Provider, Question, Reason, Sound, Speech,
     estimate,
@@ -29,8 +29,10 @@ impl Ezri {
             "conversationId": question.conversation,
             "message": question.text,
         });
-        let ids =
-            [("x-request-id", &*question.request_id), ("idempotency-key", &*question.message)];
+        let ids = [
+            ("x-request-id", &*question.request_id),
+            ("idempotency-key", &*question.idempotency_key),
+        ];
         let path = "/api/v1/conversation";
         let body = body.to_string().into();
         let request = self.endpoint.post(path, "application/json", &ids, body)?;
@@ -40,7 +42,14 @@ impl Ezri {
         }
         let object: Map<String, Value> =
             serde_json::from_slice(answer.body()).map_err(|_| Reason::Malformed)?;
-        let object = tidied(object);
+        let mut object = tidied(object);
+        if !says_something(&object) {
+            // A crisis that comes without a word is still a crisis.
+            if object.get("crisis_detected") != Some(&json!(true)) {
+                return Err(Reason::Empty.into());
+            }
+            object.insert("response".to_owned(), json!(question.crisis_text));
+        }
         let text = TEXTS.iter().find_map(|name| object.get(*name)?.as_str());
         let text = text.unwrap_or_default().to_owned();
         if text.len() > MAX_ANSWER {
@@ -51,7 +60,7 @@ impl Ezri {
     }
 
     async fn process(&self, speech: &Speech) -> Result<Heard, Failure> {
-        let ids = [("x-request-id", &*speech.chunk), ("idempotency-key", &*speech.chunk)];
+        let ids = [("x-request-id", &*speech.request_id), ("idempotency-key", &*speech.chunk)];
         let (path, kind) = ("/api/v1/voice/process", "application/octet-stream");
         let request = self.endpoint.post(path, kind, &ids, speech.sound.clone())?;
         let answer = self.endpoint.sound(request).await?;

@@ -91,7 +91,7 @@ impl OpenAi {
     async fn transcribe(&self, speech: &Speech) -> Result<Heard, Failure> {
         let model = self.models.transcription.as_deref().ok_or(Reason::Unsupported)?;
         let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
-        let ids = [("x-request-id", &*speech.chunk)];
+        let ids = [("x-request-id", &*speech.request_id)];
         let path = self.path("/audio/transcriptions");
         let request = self.endpoint.post(&path, &content_type, &ids, form(model, &speech.sound))?;
         let answer = self.endpoint.whole(request).await?;
@@ -106,7 +106,9 @@ impl OpenAi {
         let body =
             json!({ "model": model, "voice": voice, "input": text, "response_format": "mp3" });
         let path = self.path("/audio/speech");
-        let request = self.endpoint.post(&path, JSON, &[], body.to_string().into())?;
+        let request_id = runtime::ids::ordered();
+        let ids = [("x-request-id", &*request_id)];
+        let request = self.endpoint.post(&path, JSON, &ids, body.to_string().into())?;
         let answer = self.endpoint.sound(request).await?;
         let content_type = content_type(&answer).unwrap_or("audio/mpeg").to_owned();
         Ok(Some(Sound { content_type, data: answer.into_body() }))

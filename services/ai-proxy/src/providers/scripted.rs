@@ -205,6 +205,7 @@ mod tests {
             user: "7".into(),
             message: "m".into(),
             request_id: "r".into(),
+            idempotency_key: "k".into(),
             text: text.into(),
             system: String::new(),
             history,

@@ -7,6 +7,32 @@ use serde_json::{Map, Value, json};
 /// Where answers of the service of application 001 hold their text; its own document names none.
 pub(super) const TEXTS: [&str; 6] = ["response", "message", "text", "reply", "answer", "content"];
 
+/// What is no word to the person, though it may be written in words.
+const NO_WORDS: [&str; 10] = [
+    "severity",
+    "safety_state",
+    "detected_signals",
+    "resources",
+    "timestamp",
+    "status",
+    "model",
+    "userId",
+    "conversationId",
+    "messageId",
+];
+
+/// Whether an object says anything, under whatever name.
+pub(super) fn says_something(object: &Map<String, Value>) -> bool {
+    object.iter().any(|(name, value)| {
+        !NO_WORDS.contains(&name.as_str())
+            && match value {
+                Value::String(text) => !text.trim().is_empty(),
+                Value::Object(fields) => says_something(fields),
+                _ => false,
+            }
+    })
+}
+
 /// The object as the catalogue knows it: a field of another form than it should have is brought into it, so that
 /// an answer is never lost for how a flag is written, and a crisis never for how it is spelled.
 pub(super) fn tidied(mut object: Map<String, Value>) -> Map<String, Value> {
@@ -73,6 +99,26 @@ mod tests {
             assert_eq!(tidy(json!({ "crisis_detected": flag }))["crisis_detected"], false);
         }
         assert_eq!(tidy(json!({}))["crisis_detected"], false);
+    }
+
+    #[test]
+    fn only_words_to_the_person_say_something() {
+        let says = |value: Value| says_something(value.as_object().unwrap());
+        for words in [
+            json!({ "response": "Yes." }),
+            json!({ "said": "Yes." }),
+            json!({ "data": { "text": "Yes." } }),
+        ] {
+            assert!(says(words.clone()), "{words}");
+        }
+        for none in [
+            json!({}),
+            json!({ "foo": [1, 2, 3] }),
+            json!({ "response": " ", "crisis_detected": false, "severity": "low" }),
+            json!({ "conversationId": "c-1", "resources": ["988"], "status": "ok" }),
+        ] {
+            assert!(!says(none.clone()), "{none}");
+        }
     }
 
     #[test]

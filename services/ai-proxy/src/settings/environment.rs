@@ -2,7 +2,7 @@
 
 use runtime::config::{
     AI_API_KEY, AI_CONCURRENCY, AI_CONNECT_TIMEOUT_MS, AI_IDLE_TIMEOUT_MS, AI_MODEL, AI_PROVIDER,
-    AI_SERVICE_URL, AI_TIMEOUT_MS, AI_TOKENS_PER_HOUR, AI_TOTAL_TIMEOUT_MS, Reader, Variable,
+    AI_SERVICE_URL, AI_TIMEOUT_MS, AI_TOKENS_PER_HOUR, AI_TOTAL_TIMEOUT_MS, Reader,
 };
 
 use super::{Kind, Settings};
@@ -21,35 +21,23 @@ impl Settings {
         if kind == Kind::OpenAi && chat.is_none() {
             reader.mistake(&AI_MODEL, "missing; openai needs the name of a model");
         }
-        let concurrency = reader.number(&AI_CONCURRENCY);
-        if concurrency == 0 {
-            reader.mistake(&AI_CONCURRENCY, "must be 1 or more");
-        }
         Self {
             kind,
             url,
             key: reader.secret(&AI_API_KEY),
             models: Models { chat, ..Models::default() },
             deadlines: Deadlines {
-                connect: positive(reader, &AI_CONNECT_TIMEOUT_MS),
-                first: positive(reader, &AI_TIMEOUT_MS),
-                idle: positive(reader, &AI_IDLE_TIMEOUT_MS),
-                total: positive(reader, &AI_TOTAL_TIMEOUT_MS),
+                connect: reader.positive_milliseconds(&AI_CONNECT_TIMEOUT_MS),
+                first: reader.positive_milliseconds(&AI_TIMEOUT_MS),
+                idle: reader.positive_milliseconds(&AI_IDLE_TIMEOUT_MS),
+                total: reader.positive_milliseconds(&AI_TOTAL_TIMEOUT_MS),
             },
-            concurrency,
+            concurrency: reader.positive(&AI_CONCURRENCY),
             tokens_per_hour: reader.number(&AI_TOKENS_PER_HOUR),
             price: None,
             keep_audio: None,
         }
     }
-}
-
-fn positive(reader: &mut Reader<'_>, variable: &Variable) -> std::time::Duration {
-    let duration = reader.milliseconds(variable);
-    if duration.is_zero() && reader.given(variable).is_some_and(|text| text.trim() == "0") {
-        reader.mistake(variable, "must be 1 or more");
-    }
-    duration
 }
 
 #[cfg(test)]

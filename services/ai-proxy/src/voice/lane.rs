@@ -107,6 +107,7 @@ impl Lane {
         let speech = Speech {
             conversation: chunk.conversation.clone(),
             chunk: chunk.id.clone(),
+            request_id: ids::ordered(),
             sound: chunk.sound.clone(),
         };
         let until = until.min(Instant::now() + turn.patience());

@@ -1,5 +1,6 @@
 //! What the user gets: an answer in its pieces and as a whole, in order, once, or word that there is none.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::StreamId;
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::harness::{Platform, TENANT, count, of};
-use crate::sick_service::{Act, SickService};
+use crate::sick_service::{Act, Asked, SickService};
 
 fn openai(service: &SickService) -> [(&'static str, String); 3] {
     [
@@ -180,6 +181,7 @@ async fn what_fails_for_good_is_told_and_the_same_message_can_be_sent_again() {
     assert_eq!(failed.data["message"], "Failed to get AI response");
     assert_eq!(failed.data["code"], "ai_unavailable");
     assert_eq!(failed.data["reason"], "interrupted");
+    assert_eq!(failed.data["attempts"], 3);
     assert_eq!(service.asked().len(), 3);
     platform.settled().await;
     service.otherwise(Act::Say(vec!["Better now."]));
@@ -313,4 +315,32 @@ async fn an_instance_that_stops_leaves_its_answers_to_another_at_once() {
     // A lease of ten seconds is extended every four, so at least six of it were left.
     assert!(took < Duration::from_secs(5), "no lease had to run out, but it took {took:?}");
     second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_attempt_at_a_message_has_one_idempotency_key_that_no_other_message_has() {
+    let platform = Box::pin(Platform::start()).await;
+    let service = SickService::start(Act::Whole(json!({ "response": "I am here." }))).await;
+    service.then([Act::Status(503, ""), Act::Status(502, "")]);
+    let url = service.url();
+    let running = platform.service(&[("AI_PROVIDER", "ezri"), ("AI_SERVICE_URL", &url)]).await;
+    platform.say("c-1", "m-1", "Hello?").await;
+    platform.answer("c-1", "m-1").await;
+    let attempts = service.asked();
+    assert_eq!(attempts.len(), 3);
+    let distinct = |asked: &[Asked], name: &str| {
+        let all = asked.iter().map(|it| it.header(name).unwrap().to_owned());
+        all.collect::<BTreeSet<_>>().len()
+    };
+    assert_eq!(distinct(&attempts, "idempotency-key"), 1);
+    assert_eq!(distinct(&attempts, "x-request-id"), 3);
+    // The same id in another conversation and at another tenant, as clients choose them.
+    platform.say("c-2", "m-1", "Hello?").await;
+    platform.answer("c-2", "m-1").await;
+    platform.say_in("other", "c-1", "m-1", "Hello?").await;
+    platform.until("c-1", |it| count(it, "ai.response", "m-1") == 2).await;
+    let asked = service.asked();
+    assert_eq!((asked.len(), distinct(&asked, "idempotency-key")), (5, 3));
+    assert!(asked.iter().all(|it| it.header("idempotency-key") != Some("m-1")));
+    running.stop().await;
 }

@@ -42,10 +42,20 @@ fn question() -> Question {
         user: "7".into(),
         message: "m-1".into(),
         request_id: "r-1".into(),
+        idempotency_key: "k-1".into(),
         text: "I slept well.".into(),
         system: "Listen.".into(),
         history: vec![Turn { speaker: Speaker::Ai, text: "How are you?".into() }],
         crisis_text: "Help.".into(),
+    }
+}
+
+fn speech() -> Speech {
+    Speech {
+        conversation: "c-9".into(),
+        chunk: "v-1".into(),
+        request_id: "r-1".into(),
+        sound: "noise".into(),
     }
 }
 
@@ -145,7 +155,7 @@ async fn sound_of_several_megabytes_is_taken() {
     let encoded = base64::engine::general_purpose::STANDARD.encode(&sound);
     let told = json!({ "transcription": "Yes.", "audioResponse": encoded });
     let service = SickService::start(Act::Whole(told)).await;
-    let speech = Speech { conversation: "c-9".into(), chunk: "v-1".into(), sound: "noise".into() };
+    let speech = speech();
     let endpoint = endpoint_with(&service.url(), Deadlines::default());
     let heard = Ezri::new(endpoint).hear(&speech).await;
     let heard = heard.unwrap_or_else(|failure| panic!("{failure}"));
@@ -197,6 +207,13 @@ async fn the_service_of_application_001_is_asked_and_read_as_it_is() {
     assert!(asked.head.starts_with("post /api/v1/conversation "), "{}", asked.head);
     let expected = json!({ "userId": "7", "conversationId": "c-9", "message": "I slept well." });
     assert_eq!(asked.json(), expected);
+    service.otherwise(Act::Whole(json!({ "foo": [1, 2, 3] })));
+    let (answer, _) = ask(&Ezri::new(endpoint(&service.url()))).await;
+    assert_eq!(answer.err().unwrap().reason, Reason::Empty);
+    service.otherwise(Act::Whole(json!({ "crisis_detected": true, "severity": "high" })));
+    let (answer, _) = ask(&Ezri::new(endpoint(&service.url()))).await;
+    let answer = answer.unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!((&*answer.text, &answer.object["severity"]), ("Help.", &json!("high")));
     service.otherwise(Act::Whole(json!(["no", "object"])));
     let (answer, _) = ask(&Ezri::new(endpoint(&service.url()))).await;
     assert_eq!(answer.err().unwrap().reason, Reason::Malformed);
@@ -206,7 +223,7 @@ async fn the_service_of_application_001_is_asked_and_read_as_it_is() {
 async fn speech_becomes_text_and_sound() {
     let told = json!({ "transcription": "I slept well.", "audioResponse": "AAEC" });
     let service = SickService::start(Act::Whole(told)).await;
-    let speech = Speech { conversation: "c-9".into(), chunk: "v-1".into(), sound: "noise".into() };
+    let speech = speech();
     let heard = Ezri::new(endpoint(&service.url())).hear(&speech).await;
     let heard = heard.unwrap_or_else(|failure| panic!("{failure}"));
     assert_eq!(heard.text, "I slept well.");

@@ -51,6 +51,11 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// A header that came, in small letters as the whole head is.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }

@@ -1,5 +1,6 @@
 //! Speech in and out: accepted or refused, text in the order it was said, sound back as it came.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -151,6 +152,13 @@ async fn speech_is_asked_for_again_when_the_service_fails_for_a_moment() {
     let events = platform.until("c-1", |it| kinds(it, "voice.transcription").count() == 1).await;
     assert_eq!(kinds(&events, "voice.transcription").next().unwrap()["text"], "At last.");
     assert_eq!(kinds(&events, "ai.failed").count(), 0);
+    let asked = service.asked();
+    let asked = asked.iter().filter(|it| it.head.starts_with("post /api/v1/voice/process "));
+    let ids: Vec<_> = asked
+        .map(|it| (it.header("idempotency-key").unwrap(), it.header("x-request-id").unwrap()))
+        .collect();
+    let (keys, requests): (BTreeSet<_>, BTreeSet<_>) = ids.iter().copied().unzip();
+    assert_eq!((ids.len(), keys.len(), requests.len()), (3, 1, 3));
     running.stop().await;
 }
 

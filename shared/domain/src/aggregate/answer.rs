@@ -5,8 +5,9 @@ use serde_json::{Map, Value};
 use super::{Decision, Draft, RecordedEvent, Rejection, sender};
 use crate::command::Command;
 
-/// What a record says about its command besides the answer; `entity` is what its place in the log follows from.
-const ABOUT: [&str; 2] = ["command", "entity"];
+/// What a record says about its command besides the answer: `entity` is what its place in the log follows from, `said`
+/// are the caller's own words.
+const ABOUT: [&str; 4] = ["command", "entity", "said", "saidBy"];
 
 /// The names of a rejection and of a confirmation, per category with aggregates.
 const RECORDS: [(&str, &str, &str); 5] = [

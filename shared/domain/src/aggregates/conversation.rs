@@ -9,6 +9,7 @@ use super::rules::{required, text, unknown_kind};
 use crate::aggregate::{Aggregate, Decision, Draft, RecordedEvent, Rejection};
 use crate::command::Command;
 use crate::identity::Role;
+use crate::owned_id::belongs_to;
 
 /// A running session's figures are told with the first message of every so many seconds.
 const UPDATE_EVERY: i64 = 15;
@@ -147,9 +148,15 @@ fn start(state: &State, command: &Command) -> Result<Decision, Rejection> {
 }
 
 fn message(state: &State, command: &Command) -> Result<Decision, Rejection> {
-    state.of(command)?;
+    if let Err(unknown) = state.of(command) {
+        // One whose beginning has expired is known by its id to be the caller's.
+        let is_own = state.started.is_none()
+            && belongs_to(&command.entity, &command.tenant, &command.actor.user);
+        return Err(if is_own { keeping(unknown, command) } else { unknown });
+    }
     if state.ended.is_some() {
-        return Err(Rejection::new("conversation_ended", "This conversation is over."));
+        let over = Rejection::new("conversation_ended", "This conversation is over.");
+        return Err(keeping(over, command));
     }
     let said = required(command, "message")?;
     Ok(Decision::Recorded(Draft::new(
@@ -161,6 +168,15 @@ fn message(state: &State, command: &Command) -> Result<Decision, Rejection> {
             ("message", text(said)),
         ],
     )))
+}
+
+/// A refusal with what was said, as it came sealed: the words of somebody in danger are not passed over for where they
+/// were said.
+fn keeping(rejection: Rejection, command: &Command) -> Rejection {
+    match command.field("message") {
+        Some(said) => rejection.with("said", said).with("saidBy", command.actor.user.as_str()),
+        None => rejection,
+    }
 }
 
 fn end(state: &State, command: &Command, now: OffsetDateTime) -> Result<Decision, Rejection> {

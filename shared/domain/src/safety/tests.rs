@@ -199,6 +199,8 @@ fn no_message_takes_long_however_it_is_made() {
     }
 }
 
+const DOCUMENT: &str = include_str!("../../../../docs/SAFETY.md");
+
 fn messages(sample: &str) -> Vec<Labelled> {
     sample.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -215,6 +217,13 @@ fn the_labelled_sample_is_judged_as_well_as_it_was() {
         assert!(recall >= 0.995, "{}: {recall}; {:?}", severity.name(), evaluation.misses);
     }
     assert!(evaluation.specificity().unwrap() >= 0.995, "{:?}", evaluation.misses);
+    let rows = Severity::ALL.map(|it| (it.name(), evaluation.recall(it).unwrap()));
+    let alone = ("left alone where nothing is", evaluation.specificity().unwrap());
+    for (name, share) in rows.into_iter().chain([alone]) {
+        let share = format!("{:.1}", share * 100.0).replace(".0", "");
+        let row = format!("| {name} | {share} % |");
+        assert!(DOCUMENT.contains(&row), "docs/SAFETY.md does not say {row}");
+    }
     let [.., imminent] = evaluation.matrix;
     assert_eq!(imminent[..3], [0; 3], "who is about to die is a crisis: {:?}", evaluation.misses);
 }

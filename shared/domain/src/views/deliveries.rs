@@ -10,7 +10,7 @@ use crate::StreamId;
 
 pub(super) const VIEW: View = View {
     name: "deliveries",
-    version: 2,
+    version: 3,
     stream: StreamId::Crisis,
     listing: Listing::All,
     counts_rows: false,
@@ -29,30 +29,57 @@ fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
     let Some(data) = Doc::parse(event.data) else { return };
     match name {
         "receipts" => receipts(&data, rows),
-        "alert" => handled(event, &data, ["raisedAt", "severity"], rows),
-        "acknowledged" => handled(event, &data, ["acknowledgedAt", "acknowledgedBy"], rows),
-        "assigned" => handled(event, &data, ["assignedAt", "assignedTo"], rows),
-        "resolved" => handled(event, &data, ["resolvedAt", "resolvedBy"], rows),
+        "alert" | "severity_raised" | "acknowledged" | "assigned" | "resolved" => {
+            became(event, name, &data, rows);
+        }
         "page.done" => paged(event, &data, "done", rows),
         "page.failed" => paged(event, &data, "failed", rows),
         _ => {}
     }
 }
 
-/// When something first happened, and by whom.
-fn handled(event: &Event<'_>, data: &Doc<'_>, [at, by]: [&'static str; 2], rows: &mut dyn Rows) {
+/// How it stands with an alert. Who takes or resolves one has seen it.
+fn became(event: &Event<'_>, name: &str, data: &Doc<'_>, rows: &mut dyn Rows) {
     let Some(alert) = data.text("alertId") else { return };
+    let seen = ["acknowledgedAt", "acknowledgedBy"];
     change_row(rows, &alert, "", &mut |head| {
         head.set_text("alertId", &alert);
         for name in ["userId", "conversationId"] {
             head.take_greatest(name, data.get(name));
         }
-        let is_first = head.text(at).is_none_or(|present| event.time < &*present);
-        if is_first {
-            head.set_text(at, event.time);
-            head.take(by, data.get(by));
+        match name {
+            "alert" => {
+                head.take_earliest("raisedAt", event.time);
+                severity(head, &format!("{}0", event.time), data);
+            }
+            "severity_raised" => severity(head, &format!("{}1", event.time), data),
+            "acknowledged" => first(head, event.time, seen, data.get("acknowledgedBy")),
+            "assigned" => {
+                let by = data.get("assignedBy").or_else(|| data.get("assignedTo"));
+                first(head, event.time, seen, by);
+                first(head, event.time, ["assignedAt", "assignedTo"], data.get("assignedTo"));
+            }
+            _ => {
+                first(head, event.time, seen, data.get("resolvedBy"));
+                first(head, event.time, ["resolvedAt", "resolvedBy"], data.get("resolvedBy"));
+            }
         }
     });
+}
+
+/// The last that was told; at one moment the raised one.
+fn severity(head: &mut Doc<'_>, stamp: &str, data: &Doc<'_>) {
+    if head.advances("_severity", stamp) {
+        head.take("severity", data.get("severity"));
+    }
+}
+
+/// When something first happened, and by whom.
+fn first(head: &mut Doc<'_>, time: &str, [at, by]: [&'static str; 2], who: Option<&str>) {
+    if head.text(at).is_none_or(|present| time < &*present) {
+        head.set_text(at, time);
+        head.take(by, who);
+    }
 }
 
 fn paged(event: &Event<'_>, data: &Doc<'_>, state: &str, rows: &mut dyn Rows) {

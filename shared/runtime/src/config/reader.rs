@@ -86,6 +86,24 @@ impl<'a> Reader<'a> {
         self.parsed(variable, "a number").unwrap_or_default()
     }
 
+    /// A number of which zero would leave nothing that works.
+    pub fn positive<T: FromStr + Default + PartialEq>(&mut self, variable: &Variable) -> T {
+        let value = self.parsed(variable, "a number");
+        if value == Some(T::default()) {
+            self.mistake(variable, "must be 1 or more");
+        }
+        value.unwrap_or_default()
+    }
+
+    /// The same for a time.
+    pub fn positive_milliseconds(&mut self, variable: &Variable) -> Duration {
+        let duration = self.parsed(variable, "a number of milliseconds");
+        if duration == Some(0) {
+            self.mistake(variable, "must be 1 or more");
+        }
+        Duration::from_millis(duration.unwrap_or_default())
+    }
+
     pub fn bytes(&mut self, variable: &Variable) -> usize {
         self.parsed(variable, "a number of bytes").unwrap_or_default()
     }

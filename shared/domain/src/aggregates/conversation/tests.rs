@@ -73,6 +73,32 @@ fn ending_it_again_gives_the_same_answer_and_speaking_then_is_refused() {
 }
 
 #[test]
+fn what_is_said_when_it_is_over_is_kept_for_the_screen_and_told_to_nobody() {
+    let mut history = begun();
+    history.ask(&asked("conversation.end", OWNER));
+    let refused = history.ask(&asked("conversation.message", OWNER));
+    assert_eq!((refused.get("said"), refused.get("saidBy")), (None, None), "{refused}");
+    let kept = history.events.last().unwrap();
+    assert_eq!(kept.event_type, "conversation.rejected");
+    assert_eq!((kept.field("said"), kept.field("saidBy")), (Some("I slept well."), Some("7")));
+    history.ask(&asked("conversation.message", ("8", Role::Agent)));
+    assert_eq!(history.events.last().unwrap().field("said"), None, "it is not theirs");
+}
+
+#[test]
+fn what_is_said_in_ones_own_conversation_is_kept_when_its_beginning_has_expired() {
+    let mut message = asked("conversation.message", OWNER);
+    message.entity = crate::owned_id::mint(&message.tenant, "7", "7/k-1");
+    let mut history = History::of("conversation");
+    assert_eq!(history.ask(&message)["code"], "unknown_conversation");
+    assert_eq!(history.events[0].field("said"), Some("I slept well."));
+    message.actor.user = "8".into();
+    let mut history = History::of("conversation");
+    history.ask(&message);
+    assert_eq!(history.events[0].field("said"), None);
+}
+
+#[test]
 fn a_session_is_updated_with_the_first_message_of_each_stretch() {
     let mut history = begun();
     let mut updates = Vec::new();

@@ -106,7 +106,7 @@ fn crisis(name: &str, second: u32, more: Value) -> Given {
 
 fn alert() -> Vec<Given> {
     vec![
-        crisis("alert", 1, json!({ "severity": "imminent", "signals": ["x"] })),
+        crisis("alert", 1, json!({ "severity": "high", "signals": ["x"] })),
         crisis("escalated", 61, json!({ "tier": "manager", "step": 2 })),
         crisis("assigned", 70, json!({ "assignedTo": "1", "assignedBy": "1" })),
         crisis("reopened", 900, json!({ "round": 2 })),
@@ -162,6 +162,7 @@ fn proofs() -> Vec<Given> {
     events.extend(told.map(|(n, receipts)| {
         given("crisis.receipts", n as u32, json!({ "gateway": "g", "receipts": receipts }))
     }));
+    events.push(crisis("severity_raised", 61, json!({ "severity": "imminent" })));
     events.push(crisis(
         "page.failed",
         62,
@@ -176,7 +177,8 @@ fn who_was_sent_an_alert_and_who_handled_it_can_be_proved() {
     let shown = Table::fold(view, &proofs()).show(view, "c-1");
     includes(
         &shown,
-        json!({ "acknowledgedBy": "2", "assignedTo": "1", "resolvedBy": "2", "severity": "imminent" }),
+        json!({ "acknowledgedBy": "1", "acknowledgedAt": "2026-01-02T03:01:10.000Z",
+            "assignedTo": "1", "resolvedBy": "2", "severity": "imminent" }),
     );
     let phone = &shown["deliveries"][0];
     includes(
@@ -185,6 +187,15 @@ fn who_was_sent_an_alert_and_who_handled_it_can_be_proved() {
     );
     assert_eq!(shown["deliveries"][1]["receivedAt"], Value::Null);
     includes(&shown["pages"][0], json!({ "pageId": "p", "state": "failed", "attempts": 3 }));
+}
+
+#[test]
+fn the_severity_of_an_alert_is_what_was_found_last() {
+    let view = find("deliveries").unwrap();
+    let worse = crisis("severity_raised", 60, json!({ "severity": "imminent" }));
+    let better = crisis("alert", 1, json!({ "severity": "moderate", "signals": ["x"] }));
+    let shown = Table::fold(view, &[better, worse]).show(view, "c-1");
+    includes(&shown, json!({ "severity": "imminent", "acknowledgedAt": null }));
 }
 
 #[test]
