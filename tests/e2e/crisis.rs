@@ -29,7 +29,7 @@ use pager::Pager;
 const AT_REST: Duration = Duration::from_secs(120);
 
 fn alerts() -> usize {
-    setting("E2E_CRISES", &ALERTS.to_string())
+    setting("E2E_CRISES", &ROUND.to_string())
         .file_name()
         .unwrap()
         .to_str()
@@ -38,11 +38,15 @@ fn alerts() -> usize {
         .unwrap()
 }
 
-/// The alerts of one run without a setting; more of them come in as much more time, under as many more kills.
-const ALERTS: usize = 200;
+/// The alerts of one round; more come in as many more rounds, each with a rest behind it.
+const ROUND: usize = 200;
+const RAISED_WITHIN: Duration = Duration::from_secs(15);
+const KILLS_LAST: Duration = Duration::from_secs(25);
+/// As long as instances that start on a busy machine take.
+const REST: Duration = Duration::from_secs(20);
 
-fn times_as_long(seconds: u64) -> Duration {
-    Duration::from_secs(seconds * alerts().div_ceil(ALERTS) as u64)
+fn rounds() -> u32 {
+    u32::try_from(alerts().div_ceil(ROUND)).unwrap()
 }
 
 fn seed() -> u64 {
@@ -120,7 +124,9 @@ async fn of_two_who_take_an_alert_at_once_one_has_it_and_the_other_is_told_who()
 async fn live(number: usize, desks: &[Desk; 3], mut rng: StdRng) {
     let [screen, one, two] = desks;
     let conversation = format!("c-{number}");
-    tokio::time::sleep(times_as_long(15).mul_f64(rng.random())).await;
+    let round = u32::try_from(number / ROUND).unwrap();
+    let begins = (KILLS_LAST + REST) * round + RAISED_WITHIN.mul_f64(rng.random());
+    tokio::time::sleep(begins).await;
     let raised = screen.insist("crisis.raise", &conversation, &raise(&conversation)).await;
     let alert = raised["alertId"].as_str().unwrap_or_else(|| panic!("{raised}")).to_owned();
     let data = json!({ "alertId": alert });
@@ -139,7 +145,17 @@ async fn live(number: usize, desks: &[Desk; 3], mut rng: StdRng) {
     one.insist("crisis.resolve", &format!("resolve-{alert}"), &data).await;
 }
 
-async fn kill_at_random(platform: &mut TestPlatform, until: Instant, rng: &mut StdRng) -> usize {
+async fn kill_in_rounds(platform: &mut TestPlatform, rng: &mut StdRng) -> usize {
+    let mut kills = kill_at_random(platform, rng).await;
+    for _ in 1..rounds() {
+        tokio::time::sleep(REST).await;
+        kills += kill_at_random(platform, rng).await;
+    }
+    kills
+}
+
+async fn kill_at_random(platform: &mut TestPlatform, rng: &mut StdRng) -> usize {
+    let until = Instant::now() + KILLS_LAST;
     let services = [Service::Ingest, Service::SecondIngest, Service::Gateway];
     let mut kills = 0;
     while Instant::now() < until {
@@ -164,7 +180,7 @@ async fn kill_at_random(platform: &mut TestPlatform, until: Instant, rng: &mut S
 
 #[tokio::test]
 async fn under_random_kills_every_alert_is_answered_or_escalated_and_none_has_two_owners() {
-    journey(300 + times_as_long(100).as_secs(), async {
+    journey(400 * u64::from(rounds()), async {
         let seed = seed();
         eprintln!("E2E_SEED={seed}");
         let mut rng = StdRng::seed_from_u64(seed);
@@ -178,12 +194,11 @@ async fn under_random_kills_every_alert_is_answered_or_escalated_and_none_has_tw
             Desk::of("1", "admin", &gateways),
             Desk::of("2", "admin", &gateways),
         ];
-        let until = Instant::now() + times_as_long(25);
         let mut of_kills = StdRng::seed_from_u64(rng.random());
         let lives =
             (0..alerts()).map(|number| live(number, &desks, StdRng::seed_from_u64(rng.random())));
         let lives = futures_util::future::join_all(lives);
-        let (_, kills) = tokio::join!(lives, kill_at_random(&mut platform, until, &mut of_kills));
+        let (_, kills) = tokio::join!(lives, kill_in_rounds(&mut platform, &mut of_kills));
         for service in [Service::Ingest, Service::SecondIngest] {
             platform.ready(service).await;
         }

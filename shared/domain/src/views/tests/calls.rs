@@ -182,7 +182,9 @@ fn a_callerdesk_call_is_compared_with_a_report_by_the_providers_clock_alone() {
     let phone = "+919876543210";
     let live = |id: &str, began: Option<&str>| {
         let mut data = json!({ "callId": id, "status": "Picked", "phoneNumber": phone });
-        began.map(|began| data["startTime"] = json!(began));
+        if let Some(began) = began {
+            data["startTime"] = json!(began);
+        }
         Given { id: format!("live-{id}"), ..given("call.live", 30, data) }
     };
     let report = |id: &str, end: &str| {
