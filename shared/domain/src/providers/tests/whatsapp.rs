@@ -80,6 +80,23 @@ fn a_status_is_told_as_a_change_and_by_its_name() {
 }
 
 #[test]
+fn a_status_names_the_campaign_that_its_message_was_sent_with() {
+    let told = |given: &str| {
+        let mut body: Value = serde_json::from_slice(STATUSES).unwrap();
+        for status in body["entry"][0]["changes"][0]["value"]["statuses"].as_array_mut().unwrap() {
+            status["biz_opaque_callback_data"] = json!(given);
+        }
+        let all = admitted(map(body.to_string().as_bytes()));
+        [2, 4, 7].map(|at: usize| stored(&all[at].1)["campaignId"].clone())
+    };
+    assert_eq!(told("campaign:spring"), ["spring"; 3]);
+    let long = format!("campaign:{}", "x".repeat(161));
+    for other in ["spring", "campaign:", &long] {
+        assert_eq!(told(other), [Value::Null, Value::Null, Value::Null], "{other}");
+    }
+}
+
+#[test]
 fn an_account_without_a_name_is_its_phone_number_id() {
     let all = admitted(map_events(STATUSES, Owner::default()));
     assert_eq!(channels(&all[0].1), ["whatsapp:106540352242922", "contact:16505551234"]);
