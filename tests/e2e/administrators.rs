@@ -5,10 +5,12 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::checker::History;
+use crate::clients::http::Request;
 use crate::clients::sse::EventSource;
+use crate::clients::token::token;
 use crate::commands::{log_of, post};
 use crate::harness::cast::{self, journey};
-use crate::harness::{Options, Service, TestPlatform, eventually};
+use crate::harness::{Options, Service, TENANT, TestPlatform, eventually};
 use crate::safety::{admin, user, websocket};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -128,6 +130,11 @@ async fn an_administrator_who_comes_by_an_event_source_is_told_of_the_open_alert
         let (platform, history) = (TestPlatform::start().await, History::new());
         let danger = json!({ "userId": "ann", "conversationId": "c-9", "severity": "low", "signals": ["x"] });
         insist(&platform, ("screen", "service"), "crisis.raise", "r-1", &danger).await;
+        eventually(SOON, "the alert is among those that are open", async || {
+            let request = Request::get("/v1/views/alerts").bearer(&token(TENANT, "boss", "admin"));
+            request.send(platform.gateway()).await.unwrap().text().contains("c-9-1")
+        })
+        .await;
         let mut board = cast::source(&history, "board", &["admin"]);
         board.connect(platform.gateway(), crate::checker::Start::Now).await.unwrap();
         let told = message(&mut board, "snapshot").await;

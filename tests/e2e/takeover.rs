@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use crate::checker::{History, Start};
 use crate::clients::websocket::{End, WebSocket};
@@ -66,11 +67,23 @@ async fn of_connections_that_come_at_once_one_has_the_client() {
             let coming = twins.iter_mut().zip(gateways.iter().cycle());
             let came = join_all(coming.map(|(twin, on)| twin.resume(*on))).await;
             writer.publish(platform.ingest(), 1).await;
-            // Whoever was told that it is in, and was not told since that it is out.
-            let mut holders = Vec::new();
-            for (mut twin, came) in twins.into_iter().zip(came) {
-                if came.is_ok() && twin.end(Duration::from_millis(500)).await == End::Silence {
-                    holders.push(twin);
+            // Whoever was told that it is in, and is not told yet that it is out.
+            let mut holders: Vec<WebSocket> = twins
+                .into_iter()
+                .zip(came)
+                .filter_map(|(twin, came)| came.ok().map(|_| twin))
+                .collect();
+            let until = Instant::now() + Duration::from_secs(10);
+            loop {
+                let mut standing = Vec::new();
+                for mut twin in holders {
+                    if twin.end(Duration::from_millis(300)).await == End::Silence {
+                        standing.push(twin);
+                    }
+                }
+                holders = standing;
+                if holders.len() <= 1 || Instant::now() >= until {
+                    break;
                 }
             }
             assert_eq!(holders.len(), 1, "round {round}");

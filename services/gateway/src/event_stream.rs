@@ -10,9 +10,9 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use domain::cursor::Cursor;
 use domain::{Channel, Identity};
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, unfold};
+use futures_util::{FutureExt as _, StreamExt as _};
 use runtime::auth::{Admitted, AuthError};
 use runtime::http::Peer;
 use runtime::{clock, ids};
@@ -81,7 +81,7 @@ struct EventStream {
     /// The position that the client was last told.
     told: Option<Cursor>,
     /// What follows a gap, in the order of the channels.
-    snapshots: FuturesOrdered<BoxFuture<'static, Answer>>,
+    snapshots: FuturesOrdered<BoxFuture<'static, Option<Answer>>>,
 }
 
 impl EventStream {
@@ -130,7 +130,9 @@ impl EventStream {
         let gap = opening.gap.map(|reason| stream.gap(channels, reason));
         if !recovered && gap.is_none() && dialect.has_snapshots() {
             let alerts = queries::open_alerts_of(&stream.edge, &stream.identity, channels);
-            stream.snapshots.extend(alerts);
+            // Where there are none, nobody is told so.
+            let told = |alerts: Answer| Some(alerts).filter(|it| !queries::is_empty(it));
+            stream.snapshots.extend(alerts.map(|alerts| alerts.map(told).boxed()));
         }
         // From here on, also when the connection is cut before the first event.
         let position = position.map(|cursor| dialect.position(&cursor));
@@ -149,7 +151,7 @@ impl EventStream {
             let is_due = tokio::select! {
                 () = self.line.ready() => true,
                 Some(answer) = self.snapshots.next() => {
-                    snapshot = self.dialect.snapshot(answer);
+                    snapshot = answer.and_then(|answer| self.dialect.snapshot(answer));
                     false
                 }
                 () = sleep_until(until) => false,
@@ -203,7 +205,7 @@ impl EventStream {
         if self.dialect.has_snapshots() {
             let snapshots = queries::snapshots_of(&self.edge, &self.identity, channels);
             let room = SNAPSHOTS.saturating_sub(self.snapshots.len());
-            self.snapshots.extend(snapshots.take(room));
+            self.snapshots.extend(snapshots.take(room).map(|it| it.map(Some).boxed()));
         }
         self.dialect.gap(channels, reason, &self.line.cursor())
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::Tenant;
 use runtime::ids;
 use runtime::nats::Nats;
 use runtime::tasks::{BoxError, Connections};
@@ -32,7 +33,7 @@ pub(crate) struct Registry {
 struct Held {
     fenced: AtomicBool,
     fence: Notify,
-    ended: Notify,
+    ended: CancellationToken,
     /// Wakes the connection, so that one that idles looks at its fence; not there while it opens.
     signal: OnceLock<Arc<Signal>>,
 }
@@ -71,7 +72,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.registry.lock().remove(&self.name);
-        self.held.ended.notify_one();
+        self.held.ended.cancel();
     }
 }
 
@@ -101,18 +102,20 @@ impl Registry {
                 signal.raise();
             }
             // A connection that is stuck is dropped with its socket; it cannot deliver to the new one.
-            let _late = tokio::time::timeout(FENCE_WITHIN, held.ended.notified()).await;
+            let _late = tokio::time::timeout(FENCE_WITHIN, held.ended.cancelled()).await;
         }
     }
 
     /// Ends the connection that holds a session, wherever it is.
-    pub(crate) async fn fence(&self, nats: &Nats, record: &Record) {
+    pub(crate) async fn fence(&self, nats: &Nats, record: &Record, tenant: &Tenant, id: &str) {
         let Record { node, lease, .. } = record;
         if **node == *self.node {
             return self.fence_here(lease).await;
         }
-        let question = Bytes::from(lease.clone());
-        // No answer means that the node is gone, and its connections with it.
+        // Nodes of before looked for the session by its tenant and id.
+        let question = Bytes::from(format!("{tenant} {id} {lease}"));
+        // Nearly always no answer means that the node is gone, and its connections with it. One that is only late ends
+        // its connection when it comes to it, or when that stores its record.
         let _gone = nats.request(&subject(node), question, FENCE_WITHIN * 2).await;
     }
 
@@ -135,7 +138,7 @@ impl Registry {
             let registry = self.clone();
             // One connection that ends slowly holds no other fence up.
             fences.spawn(async move {
-                if let Ok(name) = std::str::from_utf8(&request.payload) {
+                if let Some(name) = name_in(&request.payload) {
                     registry.fence_here(name).await;
                 }
                 // Whoever asked has a deadline of its own.
@@ -143,6 +146,10 @@ impl Registry {
             });
         }
     }
+}
+
+fn name_in(question: &[u8]) -> Option<&str> {
+    std::str::from_utf8(question).ok()?.rsplit(' ').next()
 }
 
 fn subject(node: &str) -> String {

@@ -132,9 +132,8 @@ async fn opened(
 
 /// Whether it is a day, or a moment of one; the day alone counts.
 fn begins_with_a_day(text: &str) -> bool {
-    let (Some(day), Some(rest)) = (text.get(..10), text.get(10..)) else { return false };
-    let is_moment = rest.is_empty() || rest.starts_with(['T', 't', ' ']);
-    is_moment && parse_rfc3339(&format!("{day}T00:00:00Z")).is_some()
+    let day = (text.len() == 10).then(|| format!("{text}T00:00:00Z"));
+    parse_rfc3339(day.as_deref().unwrap_or(text)).is_some()
 }
 
 /// Views of users are kept by the id as channels write it.

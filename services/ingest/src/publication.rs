@@ -15,8 +15,8 @@ use crate::gate::{self, Fallback, Refused};
 use crate::submission::{self, Form, Required};
 
 const MESSAGE_ID: &str = "nats-msg-id";
-/// What administrators say to a room, whom they have erased, and whom they have shut out. Of those who may publish here, gateways alone may in
-/// these categories.
+/// What administrators say to a room, whom they have erased, and whom they have shut out. Of those who may publish here,
+/// gateways alone may in these categories.
 const BROADCAST: &str = "broadcast";
 const OF_GATEWAYS: [&str; 3] = [BROADCAST, "subject", "auth"];
 

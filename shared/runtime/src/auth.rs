@@ -206,15 +206,14 @@ impl Authenticator {
         }))
     }
 
-    /// Cookies travel by themselves, so only the application's own pages may use them, and those of `ALLOWED_ORIGINS`.
-    /// That all of this machine's pages may connect (development) says nothing about an application that names its own.
+    /// Cookies travel by themselves, so only the application's own pages may use them. `ALLOWED_ORIGINS`, and the pages
+    /// of this machine in development, belong to applications that name none of their own.
     /// A page of the platform's own origin sends no Origin with a GET; then the browser's word on the site counts.
     fn may_use_cookies(&self, application: &Application, credentials: &Credentials) -> bool {
         let Some(origin) = &credentials.origin else { return !credentials.cross_site };
         let is_of_this_machine = || self.0.localhost && crate::http::is_localhost(origin);
-        application.origins.contains(origin)
-            || self.0.more_origins.contains(origin)
-            || (application.origins.is_empty() && is_of_this_machine())
+        let is_of_nobodys = || self.0.more_origins.contains(origin) || is_of_this_machine();
+        application.origins.contains(origin) || application.origins.is_empty() && is_of_nobodys()
     }
 
     /// A subject of its own each time, where the application of this origin allows it.

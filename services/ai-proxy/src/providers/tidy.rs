@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 pub(super) const TEXTS: [&str; 6] = ["response", "message", "text", "reply", "answer", "content"];
 
 /// What is no word to the person, though it may be written in words.
-const NO_WORDS: [&str; 10] = [
+const NO_WORDS: [&str; 13] = [
     "severity",
     "safety_state",
     "detected_signals",
@@ -19,18 +19,23 @@ const NO_WORDS: [&str; 10] = [
     "userId",
     "conversationId",
     "messageId",
+    "requestId",
+    "id",
+    "emotion",
 ];
 
 /// Whether an object says anything, under whatever name.
 pub(super) fn says_something(object: &Map<String, Value>) -> bool {
-    object.iter().any(|(name, value)| {
-        !NO_WORDS.contains(&name.as_str())
-            && match value {
-                Value::String(text) => !text.trim().is_empty(),
-                Value::Object(fields) => says_something(fields),
-                _ => false,
-            }
-    })
+    object.iter().any(|(name, value)| !NO_WORDS.contains(&name.as_str()) && holds_words(value))
+}
+
+fn holds_words(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Object(fields) => says_something(fields),
+        Value::Array(items) => items.iter().any(holds_words),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// The object as the catalogue knows it: a field of another form than it should have is brought into it, so that

@@ -181,7 +181,7 @@ async fn find_session(
         return Ok(None);
     }
     // The old connection is ended first; what it stored last is what the new one goes on from.
-    edge.registry.fence(&edge.nats, &before).await;
+    edge.registry.fence(&edge.nats, &before, tenant, id).await;
     let Some((mut record, revision)) = edge.records.load(tenant, id).await? else {
         return Ok(None);
     };

@@ -156,7 +156,8 @@ fn message(state: &State, command: &Command) -> Result<Decision, Rejection> {
     }
     if state.ended.is_some() {
         let over = Rejection::new("conversation_ended", "This conversation is over.");
-        return Err(keeping(over, command));
+        let is_own = state.started.as_ref().is_some_and(|it| it.owner == command.actor.user);
+        return Err(if is_own { keeping(over, command) } else { over });
     }
     let said = required(command, "message")?;
     Ok(Decision::Recorded(Draft::new(

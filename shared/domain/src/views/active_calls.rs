@@ -7,6 +7,7 @@ use super::calls::{FINAL, order, rank};
 use super::doc::Doc;
 use super::{Change, Detail, Entry, Event, Listing, Rows, View};
 use crate::StreamId;
+use crate::envelope::{parse_rfc3339, rfc3339};
 use crate::providers::callerdesk::last_ten_digits;
 
 pub(super) const VIEW: View = View {
@@ -91,7 +92,7 @@ fn reported(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
         if event.kind == "call.live" {
             went_live(event, &id, data, &mut head);
         } else {
-            ended(event, &id, data, &mut head);
+            ended(&id, data, &mut head);
         }
         Change::Put(head.to_bytes())
     });
@@ -99,10 +100,11 @@ fn reported(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
 
 /// A notice of a call that is over already, or of one before it, came late.
 fn went_live(event: &Event<'_>, id: &str, data: &Doc<'_>, head: &mut Doc<'_>) {
-    let began = data.text("startTime");
-    let is_over = head.text("_endedId").as_deref() == Some(id)
-        || began.is_some() && began <= head.text("_ended");
-    let is_older = began.is_some() && began < head.text("_began");
+    let began = moment(data, "startTime");
+    let is_before =
+        |name: &str| began.as_deref().is_some_and(|it| Some(it) < head.text(name).as_deref());
+    let is_over = head.text("_endedId").as_deref() == Some(id) || is_before("_ended");
+    let is_older = is_before("_began");
     if is_over || is_older {
         return;
     }
@@ -121,23 +123,31 @@ fn went_live(event: &Event<'_>, id: &str, data: &Doc<'_>, head: &mut Doc<'_>) {
     head.set_text("answeredAt", began);
 }
 
-/// Only the provider's own clock tells that a report is of an earlier call. Where the live notice does not say when its
-/// call began, the report that is stored behind it ends it.
-fn ended(event: &Event<'_>, id: &str, data: &Doc<'_>, head: &mut Doc<'_>) {
-    let end = data.text("endTime");
-    let end = end.as_deref().unwrap_or(event.time);
+/// Only the provider's own clock tells that a report is of an earlier call. Where one of the two does not say its time,
+/// the report that is stored behind the live notice ends the call.
+fn ended(id: &str, data: &Doc<'_>, head: &mut Doc<'_>) {
+    let end = moment(data, "endTime");
     let is_of_the_same = head.text("callSid").as_deref() == Some(id);
-    if is_of_the_same || head.text("_began").is_none_or(|began| *began <= *end) {
+    let is_earlier = match (&end, head.text("_began")) {
+        (Some(end), Some(began)) => **end < *began,
+        _ => false,
+    };
+    if is_of_the_same || !is_earlier {
         clear(head);
     }
-    if head.advances("_ended", end) {
+    if end.is_none_or(|end| head.advances("_ended", &end)) {
         head.set_text("_endedId", id);
     }
 }
 
+/// A time as all are written, so that they compare as texts.
+fn moment(data: &Doc<'_>, field: &str) -> Option<String> {
+    parse_rfc3339(&data.text(field)?).map(rfc3339)
+}
+
 /// No call goes on.
 fn clear(head: &mut Doc<'_>) {
-    let own = ["_began", "answeredAt", "callSid", "provider", "startedAt", "status"];
+    let own = ["_began", "_live", "answeredAt", "callSid", "provider", "startedAt", "status"];
     DESCRIPTION.into_iter().chain(own).for_each(|name| head.remove(name));
 }
 
@@ -147,10 +157,32 @@ fn is_active(head: &[u8]) -> bool {
         return false;
     }
     let head = Doc::row(Some(head));
-    head.get("status").is_some() && !is_over(&head)
+    // A row that an earlier version of this view left: it kept a call that had ended, and when it was told of both.
+    let had_ended = || {
+        let same = head.get("_endedId").is_some() && head.get("_endedId") == head.get("callSid");
+        head.get("_live").is_some_and(|live| same || head.get("_ended") > Some(live))
+    };
+    head.get("status").is_some() && !is_over(&head) && !had_ended()
 }
 
 fn show(entry: &Entry<'_>, _: Detail) -> Option<String> {
     let head = entry.head.filter(|head| is_active(head))?;
     Some(Doc::parse(head)?.shown())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_an_earlier_version_knew_to_be_over_is_not_active() {
+        let row = |ended: &str| {
+            let row = format!(
+                r#"{{"_ended":"{ended} b","_endedId":"b","_live":"2026-01-02T03:00:01.000Z a","callSid":"a","status":"in-progress"}}"#
+            );
+            is_active(row.as_bytes())
+        };
+        assert!(!row("2026-01-02T03:00:02.000Z"));
+        assert!(row("2026-01-02T03:00:00.000Z"));
+    }
 }

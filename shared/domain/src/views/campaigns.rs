@@ -4,10 +4,11 @@ use super::doc::Doc;
 use super::{Detail, Entry, Event, Listing, Rows, View, change_row};
 use crate::StreamId;
 
-const SENT: &str = "_sent";
-const DELIVERED: &str = "_delivered";
-const READ: &str = "_read";
-const FAILED: &str = "_failed";
+/// What is counted, as it is kept; it is shown together.
+const SENT: &str = "sentInLog";
+const DELIVERED: &str = "deliveredInLog";
+const READ: &str = "readInLog";
+const FAILED: &str = "failedInLog";
 
 pub(super) const VIEW: View = View {
     name: "campaigns",
@@ -78,6 +79,9 @@ fn changed(event: &Event<'_>, name: &str, rows: &mut dyn Rows) {
 
 /// Counted by the log itself, whatever the sender says of its progress.
 fn counted(event: &Event<'_>, name: &str, rows: &mut dyn Rows) {
+    if !["sent", "delivered", "read", "failed"].contains(&name) {
+        return;
+    }
     let Some(data) = Doc::parse(event.data) else { return };
     let message = data.doc("message");
     // Only a message that is sent is told whole.
@@ -88,8 +92,7 @@ fn counted(event: &Event<'_>, name: &str, rows: &mut dyn Rows) {
         "sent" => SENT,
         "delivered" => DELIVERED,
         "read" => READ,
-        "failed" => FAILED,
-        _ => return,
+        _ => FAILED,
     };
     let place = i64::try_from(event.sequence).ok();
     change_row(rows, &id, "", &mut |head| {
@@ -104,7 +107,9 @@ fn counted(event: &Event<'_>, name: &str, rows: &mut dyn Rows) {
 
 fn show(entry: &Entry<'_>, _: Detail) -> Option<String> {
     let mut head = Doc::parse(entry.head?)?;
-    if let Some(stats) = stats(&head) {
+    let stats = stats(&head);
+    [SENT, DELIVERED, READ, FAILED].into_iter().for_each(|name| head.remove(name));
+    if let Some(stats) = stats {
         head.set("statsInLog", stats);
     }
     Some(head.shown())
