@@ -6,13 +6,13 @@ use std::time::Duration;
 use runtime::config::{Environment, NATS_CREDS, NATS_URL, Reader, STRICT_DURABILITY};
 use runtime::nats::{Credentials, Nats, NatsConfig};
 use runtime::provision::{self, ApplyOptions, Definitions, Durability, Report, State, Update};
-use runtime::telemetry;
 use serde_json::json;
 use tracing::warn;
 
 use crate::data::{self, DataFolder, Endpoints, Secrets};
 use crate::failure::Failure;
 use crate::table::{aligned, line, write_out};
+use crate::up::init_log;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 
@@ -52,9 +52,7 @@ struct Options {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let mut reader = Reader::new(&Environment);
-    let log = telemetry::Settings::read(&mut reader);
-    telemetry::init(&reader.finish(log)?);
+    init_log()?;
     match arguments.action {
         Action::Check(options) => {
             let (nats, _) = options.connect().await?;

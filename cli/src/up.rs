@@ -71,7 +71,7 @@ fn configured(strings: &dyn Strings, nats_url: Option<&str>) -> Result<Settings,
 }
 
 /// Quiet unless asked: what goes wrong, and the life of nothing but this process.
-fn init_log() -> Result<(), Failure> {
+pub(crate) fn init_log() -> Result<(), Failure> {
     let quiet =
         std::collections::BTreeMap::from([("RUST_LOG".to_owned(), settings::LOG.to_owned())]);
     let strings = runtime::config::Overlay(Environment, quiet);

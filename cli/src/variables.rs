@@ -37,7 +37,7 @@ fn document() -> String {
     let own = rows(crate::up::VARIABLES);
     let log = crate::up::LOG;
     format!(
-        "{HEAD}{}{UP_HEAD}`RUST_LOG` is `{log}` then, since a terminal is for what goes wrong.\n\
+        "{HEAD}{}{UP_HEAD}`RUST_LOG` is `{log}` then and for `throughline streams`, since a terminal is for what goes wrong.\n\
          These besides:\n\n{UP_TABLE}{own}",
         rows(VARIABLES)
     )
