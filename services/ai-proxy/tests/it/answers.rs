@@ -301,7 +301,7 @@ async fn an_ais_alarm_is_raised_before_its_answer_is_stored() {
 async fn an_instance_that_stops_leaves_its_answers_to_another_at_once() {
     let platform = Box::pin(Platform::start()).await;
     let service = SickService::start(Act::Hang).await;
-    let variables = variables!(service, "AI_TIMEOUT_MS" = 50_000, "SHUTDOWN_GRACE_MS" = 4_000);
+    let variables = variables!(service, "AI_TIMEOUT_MS" = 50_000, "SHUTDOWN_GRACE_MS" = 10_000);
     let first = platform.service(&borrowed(&variables)).await;
     platform.begin("c-1").await;
     platform.say("c-1", "m-1", "Hello?").await;
