@@ -81,20 +81,19 @@ async fn follow(
     tail.follow(nats, &signals, warm, stop).await
 }
 
-/// Fetches nothing before the states can be folded from what the tails have seen.
+/// Fetches nothing before the states can be folded from what the tails have seen. Crises wait for no tail: the log's
+/// leader is asked for each of them meanwhile, so that a long history delays no alert after a start.
 async fn work(
     worker: Worker,
     queue: Queue,
     grace: Duration,
     stop: CancellationToken,
 ) -> Result<(), BoxError> {
-    let crisis = queue != ALL_OTHERS;
-    for tail in worker.decider.tails() {
-        if (tail.category() == CRISIS) == crisis {
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tail.is_warm() => {}
-            }
+    let awaited = |tail: &&Arc<Tail>| queue == ALL_OTHERS && tail.category() != CRISIS;
+    for tail in worker.decider.tails().iter().filter(awaited) {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tail.is_warm() => {}
         }
     }
     if queue == EARLIER && !is_there(&worker.nats, queue).await {

@@ -110,7 +110,9 @@ impl Entities {
         if held.life() != life {
             held.forget(tail);
         }
-        if !tail.reaches(held.known.appended, TAIL_WITHIN).await {
+        // A tail that is still on its way cannot say that there is nothing.
+        let knows = tail.progress().warm && tail.reaches(held.known.appended, TAIL_WITHIN).await;
+        if !knows {
             return self.fold_from_leader(tail, held).await;
         }
         let hash = tail.hash(&held.address);

@@ -88,11 +88,23 @@ impl Bench {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tail_that_stands_still_costs_time_and_no_right_decision() {
     let bench = Bench::with_index(1 << 20).await;
+    let following = bench.follow();
+    bench.tail.is_warm().await;
+    drop(following);
     bench.observe("spring").await;
     assert_eq!(bench.ask("campaign.resume", "spring", "7").await["code"], "not_paused");
     assert_eq!(bench.ask("campaign.pause", "spring", "7").await["ok"], true);
     assert_eq!(bench.ask("campaign.pause", "spring", "8").await["pausedBy"], "7");
     assert_eq!(bench.tail.progress().seen, 0, "it has seen nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_is_still_on_its_way_is_not_asked() {
+    let bench = Bench::with_index(1 << 20).await;
+    bench.observe("spring").await;
+    assert_eq!(bench.ask("campaign.pause", "spring", "7").await["ok"], true);
+    assert_eq!(bench.ask("campaign.pause", "spring", "8").await["pausedBy"], "7");
+    assert_eq!(bench.decider.metrics().conflicts.get(), 0, "what it would have said is not tried");
 }
 
 #[tokio::test(flavor = "multi_thread")]
