@@ -19,6 +19,7 @@ pub mod protection;
 pub mod providers;
 pub mod replay;
 pub mod safety;
+pub mod settings_file;
 pub mod severity;
 pub mod signatures;
 pub mod stream;

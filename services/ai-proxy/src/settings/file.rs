@@ -1,39 +1,17 @@
 //! The TOML of `AI_FILE` read key by key, so that every mistake is told with its place and no secret is shown.
 
 use std::collections::HashMap;
-use std::fmt::Display;
 use std::time::Duration;
 
+use domain::settings_file::{Section, Tables};
 use domain::token::Tenant;
 use runtime::config::Secret;
-use toml::{Table, Value};
+use toml::Value;
 
 use super::{Kind, Price, Settings};
 use crate::providers::Endpoint;
 
-/// What a `[[tenant]]` may hold.
-const KEYS: [&str; 18] = [
-    "tenant",
-    "provider",
-    "url",
-    "key",
-    "key_file",
-    "model",
-    "transcription_model",
-    "speech_model",
-    "voice",
-    "crisis_tool",
-    "timeout_ms",
-    "idle_timeout_ms",
-    "total_timeout_ms",
-    "concurrency",
-    "tokens_per_hour",
-    "price",
-    "keep_audio_hours",
-    "connect_timeout_ms",
-];
-
-/// The hours after which the object store forgets by itself.
+/// The hours after which the object store forgets by itsection.
 const LONGEST_KEPT: u64 = 720;
 
 type ReadFile<'a> = &'a dyn Fn(&str) -> std::io::Result<String>;
@@ -44,197 +22,133 @@ pub(super) fn parse(
     common: &Settings,
     read: ReadFile<'_>,
 ) -> Result<HashMap<String, Settings>, Vec<String>> {
-    let mut table = match text.parse::<Table>() {
-        Ok(table) => table,
-        // The parser's own rendering quotes the line, which may hold a key.
-        Err(error) => return Err(vec![format!("is not TOML: {}", error.message())]),
-    };
-    let mut mistakes = Vec::new();
-    let entries = match table.remove("tenant") {
-        None => Vec::new(),
-        Some(Value::Array(entries)) => entries,
-        Some(_) => {
-            mistakes.push("tenant: write [[tenant]] for each one".to_owned());
-            Vec::new()
-        }
-    };
-    mistakes
-        .extend(table.keys().map(|key| format!("{key}: is not known; there is only [[tenant]]")));
+    let Tables { all, mut mistakes } =
+        Tables::parse(text, "tenant").map_err(|mistake| vec![mistake])?;
     let mut tenants = HashMap::new();
-    for (index, entry) in entries.into_iter().enumerate() {
-        let mut entry = Entry::new(entry, index, &mut mistakes);
-        let tenant = entry.tenant();
-        let settings = entry.settings(common, read);
+    for (index, table) in all.into_iter().enumerate() {
+        let mut section = Section::new("tenant", "tenant", index, table, &mut mistakes);
+        let tenant = tenant(&mut section);
+        let settings = settings(&mut section, common, read);
         if tenants.insert(tenant, settings).is_some() {
-            entry.mistake("tenant", "is named twice");
+            section.mistake("tenant", "is named twice");
         }
     }
     if mistakes.is_empty() { Ok(tenants) } else { Err(mistakes) }
 }
 
-/// One `[[tenant]]`, emptied key by key.
-struct Entry<'a> {
-    label: String,
-    table: Table,
-    mistakes: &'a mut Vec<String>,
+fn tenant(section: &mut Section<'_>) -> String {
+    let name = section.text("tenant").unwrap_or_default();
+    if name != "*" && Tenant::parse(&name).is_err() {
+        section.mistake("tenant", "must be a tenant, or * for everybody else");
+    }
+    name
 }
 
-impl<'a> Entry<'a> {
-    fn new(entry: Value, index: usize, mistakes: &'a mut Vec<String>) -> Self {
-        let table = entry.try_into::<Table>().unwrap_or_default();
-        let label = match table.get("tenant").and_then(Value::as_str) {
-            Some(name) => format!("tenant {name:?}"),
-            None => format!("tenant number {}", index + 1),
-        };
-        Self { label, table, mistakes }
-    }
-
-    fn mistake(&mut self, key: &str, problem: impl Display) {
-        self.mistakes.push(format!("{}: {key}: {problem}", self.label));
-    }
-
-    fn tenant(&mut self) -> String {
-        let unknown: Vec<_> =
-            self.table.keys().filter(|key| !KEYS.contains(&key.as_str())).cloned().collect();
-        for key in unknown {
-            self.mistake(&key, "is not known");
-        }
-        let name = self.text("tenant").unwrap_or_default();
-        if name != "*" && Tenant::parse(&name).is_err() {
-            self.mistake("tenant", "must be a tenant, or * for everybody else");
-        }
-        name
-    }
-
-    fn settings(&mut self, common: &Settings, read: ReadFile<'_>) -> Settings {
-        let mut settings = common.clone();
-        if let Some(name) = self.text("provider") {
-            match Kind::NAMES.iter().find(|(known, _)| *known == name) {
-                Some((_, kind)) => settings.kind = *kind,
-                None => self.mistake("provider", "is none of scripted, ezri, openai"),
-            }
-        }
-        if let Some(url) = self.text("url") {
-            if url != settings.url {
-                // A key is meant for its own address and goes to no other.
-                settings.key = None;
-            }
-            settings.url = url;
-        }
-        settings.key = self.key(read).or(settings.key);
-        self.models(&mut settings);
-        for (name, duration) in [
-            ("connect_timeout_ms", &mut settings.deadlines.connect),
-            ("timeout_ms", &mut settings.deadlines.first),
-            ("idle_timeout_ms", &mut settings.deadlines.idle),
-            ("total_timeout_ms", &mut settings.deadlines.total),
-        ] {
-            *duration = self.count(name, 1).map_or(*duration, Duration::from_millis);
-        }
-        let concurrency = self.count("concurrency", 1).and_then(|it| usize::try_from(it).ok());
-        settings.concurrency = concurrency.unwrap_or(settings.concurrency);
-        settings.tokens_per_hour =
-            self.count("tokens_per_hour", 0).unwrap_or(settings.tokens_per_hour);
-        settings.price = self.price().or(settings.price);
-        let hours = self.count("keep_audio_hours", 1);
-        if hours.is_some_and(|hours| hours > LONGEST_KEPT) {
-            self.mistake(
-                "keep_audio_hours",
-                "must be 720 or less: the store forgets after thirty days",
-            );
-        }
-        settings.keep_audio =
-            hours.map(|it| Duration::from_secs(it.saturating_mul(3600))).or(settings.keep_audio);
-        self.check(&settings);
-        settings
-    }
-
-    /// What a provider needs.
-    fn check(&mut self, settings: &Settings) {
-        if settings.kind != Kind::Scripted && !Endpoint::is_base(&settings.url) {
-            self.mistake("url", "must be an http or https address without a query");
-        }
-        if settings.kind == Kind::OpenAi && settings.models.chat.is_none() {
-            self.mistake("model", "is missing; openai needs one");
+fn settings(section: &mut Section<'_>, common: &Settings, read: ReadFile<'_>) -> Settings {
+    let mut settings = common.clone();
+    if let Some(name) = section.text("provider") {
+        match Kind::NAMES.iter().find(|(known, _)| *known == name) {
+            Some((_, kind)) => settings.kind = *kind,
+            None => section.mistake("provider", "is none of scripted, ezri, openai"),
         }
     }
-
-    fn models(&mut self, settings: &mut Settings) {
-        let models = &mut settings.models;
-        for (name, model) in [
-            ("model", &mut models.chat),
-            ("transcription_model", &mut models.transcription),
-            ("speech_model", &mut models.speech),
-            ("voice", &mut models.voice),
-        ] {
-            *model = self.text(name).or(model.take());
+    if let Some(url) = section.text("url") {
+        if url != settings.url {
+            // A key is meant for its own address and goes to no other.
+            settings.key = None;
         }
-        match self.table.remove("crisis_tool") {
-            None => {}
-            Some(Value::Boolean(flag)) => models.crisis_tool = flag,
-            Some(_) => self.mistake("crisis_tool", "must be true or false"),
-        }
+        settings.url = url;
     }
+    settings.key = key(section, read).or(settings.key);
+    models(section, &mut settings);
+    for (name, duration) in [
+        ("connect_timeout_ms", &mut settings.deadlines.connect),
+        ("timeout_ms", &mut settings.deadlines.first),
+        ("idle_timeout_ms", &mut settings.deadlines.idle),
+        ("total_timeout_ms", &mut settings.deadlines.total),
+    ] {
+        *duration = section.count(name, 1).map_or(*duration, Duration::from_millis);
+    }
+    let concurrency = section.count("concurrency", 1).and_then(|it| usize::try_from(it).ok());
+    settings.concurrency = concurrency.unwrap_or(settings.concurrency);
+    settings.tokens_per_hour =
+        section.count("tokens_per_hour", 0).unwrap_or(settings.tokens_per_hour);
+    settings.price = price(section).or(settings.price);
+    let hours = section.count("keep_audio_hours", 1);
+    if hours.is_some_and(|hours| hours > LONGEST_KEPT) {
+        section.mistake(
+            "keep_audio_hours",
+            "must be 720 or less: the store forgets after thirty days",
+        );
+    }
+    settings.keep_audio =
+        hours.map(|it| Duration::from_secs(it.saturating_mul(3600))).or(settings.keep_audio);
+    section.nothing_else();
+    check(section, &settings);
+    settings
+}
 
-    fn key(&mut self, read: ReadFile<'_>) -> Option<Secret> {
-        match (self.text("key"), self.text("key_file")) {
-            (Some(_), Some(_)) => {
-                self.mistake("key", "is given twice, here and in key_file; keep one");
+/// What a provider needs.
+fn check(section: &mut Section<'_>, settings: &Settings) {
+    if settings.kind != Kind::Scripted && !Endpoint::is_base(&settings.url) {
+        section.mistake("url", "must be an http or https address without a query");
+    }
+    if settings.kind == Kind::OpenAi && settings.models.chat.is_none() {
+        section.mistake("model", "is missing; openai needs one");
+    }
+}
+
+fn models(section: &mut Section<'_>, settings: &mut Settings) {
+    let models = &mut settings.models;
+    for (name, model) in [
+        ("model", &mut models.chat),
+        ("transcription_model", &mut models.transcription),
+        ("speech_model", &mut models.speech),
+        ("voice", &mut models.voice),
+    ] {
+        *model = section.text(name).or(model.take());
+    }
+    models.crisis_tool = section.flag("crisis_tool").unwrap_or(models.crisis_tool);
+}
+
+fn key(section: &mut Section<'_>, read: ReadFile<'_>) -> Option<Secret> {
+    match (section.text("key"), section.text("key_file")) {
+        (Some(_), Some(_)) => {
+            section.mistake("key", "is given twice, here and in key_file; keep one");
+            None
+        }
+        (Some(key), None) => Some(Secret::new(key)),
+        (None, Some(path)) => match read(&path) {
+            Ok(text) => Some(Secret::new(text.trim())),
+            Err(error) => {
+                section.mistake("key_file", format_args!("{path} cannot be read: {error}"));
                 None
             }
-            (Some(key), None) => Some(Secret::new(key)),
-            (None, Some(path)) => match read(&path) {
-                Ok(text) => Some(Secret::new(text.trim())),
-                Err(error) => {
-                    self.mistake("key_file", format_args!("{path} cannot be read: {error}"));
-                    None
-                }
-            },
-            (None, None) => None,
-        }
+        },
+        (None, None) => None,
     }
+}
 
-    fn price(&mut self) -> Option<Price> {
-        let mut table = match self.table.remove("price")? {
-            Value::Table(table) => table,
-            _ => {
-                self.mistake("price", "must be { prompt = …, completion = …, currency = \"…\" }");
-                return None;
-            }
-        };
-        let mut number = |name: &str| match table.remove(name) {
-            Some(Value::Float(number)) => Some(number),
-            Some(Value::Integer(number)) => Some(f64::from(i32::try_from(number).ok()?)),
-            _ => None,
-        };
-        let (prompt, completion) = (number("prompt"), number("completion"));
-        let currency = table.remove("currency").and_then(|it| it.as_str().map(str::to_owned));
-        let (Some(prompt), Some(completion)) = (prompt, completion) else {
-            self.mistake("price", "needs prompt and completion, of a million tokens");
+fn price(section: &mut Section<'_>) -> Option<Price> {
+    let mut table = match section.take("price")? {
+        Value::Table(table) => table,
+        _ => {
+            section.mistake("price", "must be { prompt = …, completion = …, currency = \"…\" }");
             return None;
-        };
-        Some(Price { prompt, completion, currency: currency.unwrap_or_else(|| "USD".to_owned()) })
-    }
-
-    fn text(&mut self, key: &str) -> Option<String> {
-        match self.table.remove(key)? {
-            Value::String(text) if !text.trim().is_empty() => Some(text),
-            _ => {
-                self.mistake(key, "must be a text that is not empty");
-                None
-            }
         }
-    }
-
-    fn count(&mut self, key: &str, least: u64) -> Option<u64> {
-        let value = self.table.remove(key)?;
-        let count = value.as_integer().and_then(|it| u64::try_from(it).ok());
-        let count = count.filter(|count| *count >= least);
-        if count.is_none() {
-            self.mistake(key, format_args!("must be a number of {least} or more"));
-        }
-        count
-    }
+    };
+    let mut number = |name: &str| match table.remove(name) {
+        Some(Value::Float(number)) => Some(number),
+        Some(Value::Integer(number)) => Some(f64::from(i32::try_from(number).ok()?)),
+        _ => None,
+    };
+    let (prompt, completion) = (number("prompt"), number("completion"));
+    let currency = table.remove("currency").and_then(|it| it.as_str().map(str::to_owned));
+    let (Some(prompt), Some(completion)) = (prompt, completion) else {
+        section.mistake("price", "needs prompt and completion, of a million tokens");
+        return None;
+    };
+    Some(Price { prompt, completion, currency: currency.unwrap_or_else(|| "USD".to_owned()) })
 }
 
 #[cfg(test)]
