@@ -96,6 +96,37 @@ async fn of_connections_that_come_at_once_one_has_the_client() {
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_is_not_given_again_however_the_connection_ended() {
+    journey(60, async {
+        let options = Options::default().two_gateways();
+        let (platform, history) = (TestPlatform::start_with(options).await, History::new());
+        let [first, second] = [platform.gateway(), platform.second_gateway()];
+        let mut writer = calls(&history, "w");
+        let mut page = agent(&history, "ann");
+        page.connect(first).await.unwrap();
+        page.join("calls", Start::Now).await.unwrap();
+        for (is_closed, on) in [(true, first), (true, second), (false, second), (false, first)] {
+            writer.publish(platform.ingest(), 2).await;
+            page.receive(page.received.len() + 2).await;
+            page.acknowledge().await.unwrap();
+            let mut next = page.twin();
+            if is_closed {
+                page.close().await;
+            }
+            writer.publish(platform.ingest(), 1).await;
+            next.resume_from_acknowledged(on).await.unwrap();
+            next.receive(1).await;
+            next.drain().await;
+            assert_eq!(next.received.len(), 1, "{is_closed} {on}");
+            page = next;
+        }
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn another_user_cannot_take_over_a_client() {
     journey(60, async {
         let (platform, history) = (TestPlatform::start().await, History::new());

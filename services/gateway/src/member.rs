@@ -338,14 +338,18 @@ impl Member {
         self.begins_behind(Cursor { position, ..Cursor::default() });
     }
 
-    /// The client has said goodbye: a session without channels of its own is not worth keeping.
+    /// The client has said goodbye: a session without channels of its own is not worth keeping. Any other may be gone
+    /// on with, behind what its client is known to have received.
     pub(crate) async fn goodbye(&mut self) {
-        if self.settle().await.is_ok()
-            && self.asked_for().is_empty()
-            && self.record.fills.is_empty()
-        {
+        if self.settle().await.is_err() {
+            return;
+        }
+        if self.asked_for().is_empty() && self.record.fills.is_empty() {
             self.is_stored = true;
             self.edge.records.forget(&self.identity.tenant, &self.client_id).await;
+        } else {
+            // The client can still resume from its own cursor when this is lost.
+            let _lost = self.store_received().await;
         }
     }
 

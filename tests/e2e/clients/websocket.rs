@@ -364,6 +364,15 @@ impl WebSocket {
         }
     }
 
+    /// A page that goes away in good order.
+    pub(crate) async fn close(&mut self) {
+        if let Some(mut socket) = self.socket.take() {
+            socket.close(None).await.unwrap();
+            while let Ok(Some(Ok(_))) = timeout(PATIENCE, socket.next()).await {}
+            self.ended(End::Closed(1000));
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.socket.is_some()
     }

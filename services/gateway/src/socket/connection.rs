@@ -299,11 +299,12 @@ impl Connection {
         self.edge.meters.websockets.dec();
         match self.member.take() {
             Some(mut member) if ending.is_goodbye() => member.goodbye().await,
-            Some(mut member) if ending != Ending::taken_over() => {
+            // Also where it was taken over: who takes it over waits for this and goes on from it.
+            Some(mut member) => {
                 // The client can still resume from its own cursor when this is lost.
                 let _lost = member.store_received().await;
             }
-            Some(_) | None => {}
+            None => {}
         }
         // The session has ended before the goodbye: whoever takes it over must not wait for a slow socket.
         if ending == Ending::gone() {
