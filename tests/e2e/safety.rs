@@ -138,6 +138,45 @@ async fn a_message_refused_because_its_conversation_is_over_is_screened_all_the_
     .await;
 }
 
+/// A client that begins to count anew after each reload.
+#[tokio::test]
+async fn words_under_an_id_that_was_used_before_are_neither_taken_for_others_nor_passed_over() {
+    journey(120, async {
+        let platform = TestPlatform::start_with(without_a_model()).await;
+        let (history, to) = (History::new(), platform.gateway());
+        let mut boss = admin(&history, "boss");
+        boss.connect(to, websocket()).await;
+        let ann = token(TENANT, "ann", "user");
+        let ask = async |kind: &str, data: Json| {
+            let command = json!({ "type": kind, "id": "1", "data": data });
+            let request = Request::post("/v1/commands").bearer(&ann).json(&command);
+            let answer = request.send(to).await.unwrap();
+            (answer.status, answer.json())
+        };
+        let (status, started) = ask("conversation.start", json!({})).await;
+        assert_eq!(status, 200, "{started}");
+        let conversation = started["conversationId"].as_str().unwrap();
+        let say = async |text: &str| {
+            ask("conversation.message", json!({ "conversationId": conversation, "message": text }))
+                .await
+        };
+        let (status, said) = say("I slept well.").await;
+        assert_eq!((status, &said["message"]), (200, &json!("I slept well.")), "{said}");
+        assert_eq!(say("I slept well.").await, (200, said), "a repeat has the first one's answer");
+
+        let (status, refused) = say("I want to kill myself tonight").await;
+        assert_eq!((status, &refused["code"]), (409, &json!("id_reused")), "{refused}");
+        assert!(!refused.to_string().contains("tonight"), "{refused}");
+        let alert = boss.event("crisis:alert").await;
+        assert_eq!(alert["args"][0]["conversationId"], conversation, "{alert}");
+        let (status, ended) =
+            ask("conversation.end", json!({ "conversationId": conversation })).await;
+        assert_eq!((status, ended["duration"].is_u64()), (200, true), "{ended}");
+        platform.finish().await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_was_said_while_nobody_screened_is_screened_afterwards() {
     journey(120, async {

@@ -72,9 +72,10 @@ pub fn is_command(subject: &str) -> bool {
 }
 
 impl Command {
-    /// The same for every attempt of one caller to have one thing done; what was decided is found by it.
+    /// The same for every attempt of one caller to have one thing done; what was decided is found by it. It tells what
+    /// was asked for: an id that is used again for something else is no repeat.
     pub fn key(&self) -> String {
-        format!("{}/{}", self.actor.user, self.id)
+        format!("{}/{}/{}", self.actor.user, self.kind, self.id)
     }
 
     pub fn category(&self) -> &str {

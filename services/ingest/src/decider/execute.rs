@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use domain::aggregate::{self, Decision, RecordedEvent, Rejection};
+use domain::aggregates::conversation;
 use domain::catalogue::Admitted;
 use domain::{Address, Command, StreamId};
 use runtime::event_log::{AppendError, EventLog, Expect};
@@ -15,7 +17,7 @@ use runtime::ids;
 use runtime::log_reader::ReadError;
 use runtime::nats::Nats;
 use runtime::vault::VaultError;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::entities::{Entities, Held};
@@ -207,11 +209,14 @@ impl Decider {
         for _ in 0..RACES {
             if let Some(sequence) = held.entity().decided(&command.key()) {
                 let found = entities.record(tail, held, sequence).await.map_err(Undecided::Read)?;
-                if let Some(record) = found {
-                    return Ok(Some(Executed { outcome: Outcome::Repeated, record }));
+                match found {
+                    Some(record) if self.is_repeat(command, &record).await? => {
+                        return Ok(Some(Executed { outcome: Outcome::Repeated, record }));
+                    }
+                    Some(_) => forced = Some(conversation::reused(command)),
+                    // It has expired, and what is known of the entity is as old.
+                    None => entities.fold_anew(tail, held).await.map_err(Undecided::Read)?,
                 }
-                // It has expired, and what is known of the entity is as old.
-                entities.fold_anew(tail, held).await.map_err(Undecided::Read)?;
             }
             let decision = match forced.take() {
                 Some(rejection) => Err(rejection),
@@ -237,6 +242,25 @@ impl Decider {
             }
         }
         Err(Undecided::Contended)
+    }
+
+    /// Whether a record under a command's key is of the same command. People's words are compared: a client that begins
+    /// to count anew must not have what somebody says taken for what they said before.
+    async fn is_repeat(
+        &self,
+        command: &Command,
+        record: &RecordedEvent,
+    ) -> Result<bool, Undecided> {
+        let (Some(now), Some(before)) = (command.field("message"), conversation::said(record))
+        else {
+            return Ok(true);
+        };
+        // Sealed anew for each attempt; the same bytes need no key.
+        let (vault, both) = (self.inner.intake.vault(), json!([now, before]).to_string());
+        vault.prepare(&command.tenant, both.as_bytes()).await.map_err(Undecided::Seal)?;
+        let opened = vault.open(&command.tenant, &Bytes::from(both));
+        let opened: [Value; 2] = serde_json::from_slice(&opened).unwrap_or_default();
+        Ok(now == before || opened[0] == opened[1])
     }
 
     async fn append(

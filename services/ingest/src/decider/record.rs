@@ -145,7 +145,7 @@ mod tests {
         let event = admitted("c.9", "m-1").unwrap();
         assert_eq!(*event.subject.address(), command("c.9").address().unwrap());
         assert_eq!(event.message_id, "acme:/decisions:e-1");
-        assert_eq!(event.envelope.causation_id.as_deref(), Some("7/k-1"));
+        assert_eq!(event.envelope.causation_id.as_deref(), Some("7/conversation.message/k-1"));
         let data: Value = serde_json::from_slice(&event.envelope.data).unwrap();
         assert_eq!(data["timestamp"], "1970-01-01T00:00:00.000Z", "when the command was stored");
     }

@@ -164,8 +164,9 @@ pub(super) fn holds(trial: &Trial<'_>, steps: &[Step]) {
                 let id = format!("k-{id}");
                 let recorded = history.events.len();
                 let answer = history.ask_as(&id, &command);
-                let first =
-                    answers.entry((actor.0, id)).or_insert_with(|| (answer.clone(), recorded + 1));
+                let first = answers
+                    .entry((actor.0, *kind, id))
+                    .or_insert_with(|| (answer.clone(), recorded + 1));
                 assert_eq!(first.0, answer, "a repeat gets the first answer");
                 assert!(history.events.len() <= recorded + 1);
                 history.follow_ups();

@@ -171,6 +171,20 @@ fn message(state: &State, command: &Command) -> Result<Decision, Rejection> {
     )))
 }
 
+/// The answer to a message under an id that its sender has used for another one.
+pub fn reused(command: &Command) -> Rejection {
+    let told = "This id was used for another message; send this one under an id of its own.";
+    keeping(Rejection::new("id_reused", told), command)
+}
+
+/// What a record of a message tells of what was said; `None` for any other record.
+pub fn said(record: &RecordedEvent) -> Option<&str> {
+    match &*record.event_type {
+        "conversation.message" => record.field("message"),
+        _ => record.field("said"),
+    }
+}
+
 /// A refusal with what was said, as it came sealed: the words of somebody in danger are not passed over for where they
 /// were said.
 fn keeping(rejection: Rejection, command: &Command) -> Rejection {
