@@ -3,6 +3,7 @@
 //! Nothing is decided here. What is stored is decided for certain, once, whatever becomes of the caller or of this
 //! process; what is not stored is refused in clear words. It knows no wire.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::catalogue::{CommandRefusal, CommandType, Wish};
@@ -20,10 +21,13 @@ use crate::edge::{Refused, Shared, UNAVAILABLE};
 mod answer;
 pub(crate) mod desk;
 pub(crate) mod http;
+mod repeats;
 mod replies;
 
 pub(crate) use answer::Answer;
+pub(crate) use repeats::Repeats;
 pub(crate) use replies::Replies;
+use replies::Waiting;
 
 /// How long the log may take to store a command, and how long it may take to say whether it has.
 const STORE_WITHIN: Duration = Duration::from_secs(3);
@@ -102,6 +106,11 @@ async fn stored_and_decided(edge: &Shared, mut command: Command) -> Answer {
     if holds_copied(&command) {
         return Answer::from(COPIED).of(&command.id);
     }
+    let wish = edge.repeats.wish(&command);
+    if let Some(waiting) = edge.repeats.find(&wish) {
+        let decision = decision(edge, &command, &waiting).await;
+        return decision.unwrap_or_else(|| Answer::pending(&command.id));
+    }
     if let Err(refused) = seal(edge, &mut command).await {
         return Answer::from(refused).of(&command.id);
     }
@@ -119,14 +128,19 @@ async fn stored_and_decided(edge: &Shared, mut command: Command) -> Answer {
     if let Err(refused) = store(edge, append).await {
         return Answer::from(refused).of(&command.id);
     }
-    match timeout(edge.limits.decision, waiting.reply()).await {
-        Ok(Some(reply)) => match edge.opened(&command.tenant, &reply).await {
-            Ok(reply) => Answer::decided(&reply, &command.id),
-            // It is decided, and what was decided comes as an event too.
-            Err(_) => Answer::pending(&command.id),
-        },
-        Ok(None) | Err(_) => Answer::pending(&command.id),
-    }
+    let decision = decision(edge, &command, &waiting).await;
+    decision.unwrap_or_else(|| {
+        edge.repeats.remember(wish, Arc::new(waiting));
+        Answer::pending(&command.id)
+    })
+}
+
+/// `None` when it does not come in time.
+async fn decision(edge: &Shared, command: &Command, waiting: &Waiting) -> Option<Answer> {
+    let reply = timeout(edge.limits.decision, waiting.reply()).await.ok()??;
+    // Where it cannot be opened it is decided all the same, and what was decided comes as an event too.
+    let reply = edge.opened(&command.tenant, &reply).await.ok()?;
+    Some(Answer::decided(&reply, &command.id))
 }
 
 /// Nobody outside has a key: what looks sealed was copied from somewhere, and would be opened for who reads it here.

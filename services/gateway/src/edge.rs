@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::commands::Replies;
+use crate::commands::{Repeats, Replies};
 use crate::config::Limits;
 use crate::devices::Devices;
 use crate::event_stream::Stalls;
@@ -57,6 +57,7 @@ pub(crate) struct Shared {
     pub typing: Typing,
     /// Where decisions on commands come back.
     pub replies: Replies,
+    pub repeats: Repeats,
     /// Rises whenever live identities are to be looked at again: a revocation, a key that has gone.
     pub(crate) checks: watch::Sender<u64>,
     /// Event streams whose clients do not read.

@@ -199,6 +199,7 @@ fn edge(config: &Config, parts: Parts, metrics: &Metrics) -> Result<Edge, BoxErr
         records: records::Records::new(&nats, config.keys.clone()),
         devices: devices::Devices::new(&nats, config.keys.clone()),
         replies: commands::Replies::new(&registry.node),
+        repeats: commands::Repeats::default(),
         receipts: receipts::Receipts::new(&registry.node, metrics),
         registry,
         presence,

@@ -49,6 +49,36 @@ async fn a_command_sent_again_gets_its_first_answer_wherever_it_is_sent() {
 }
 
 #[tokio::test]
+async fn who_insists_while_nobody_decides_stores_one_command_and_has_the_decision_when_it_comes() {
+    journey(90, async {
+        let platform = TestPlatform::start().await;
+        let admin = platform.admin().await;
+        platform.signal(Service::Ingest, "STOP");
+        let start = json!({ "type": "conversation.start", "data": {}, "id": "k-1" });
+        let other =
+            json!({ "type": "conversation.start", "data": { "avatarId": "a" }, "id": "k-1" });
+        for ask in [&start, &start, &start, &other] {
+            let answer = post(platform.gateway(), ("ann", "user"), ask).await;
+            assert_eq!((answer.status, &answer.json()["pending"]), (202, &json!(true)));
+        }
+        assert_eq!(admin.unsettled("COMMANDS", "ingest").await, 2, "repeats wait with the first");
+
+        platform.signal(Service::Ingest, "CONT");
+        let mut decided = None;
+        eventually(Duration::from_secs(30), "the command is decided", async || {
+            let answer = post(platform.gateway(), ("ann", "user"), &start).await;
+            decided = (answer.status == 200).then(|| answer.json());
+            decided.is_some()
+        })
+        .await;
+        let again = post(platform.gateway(), ("ann", "user"), &start).await;
+        assert_eq!((again.status, Some(again.json())), (200, decided));
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn whoever_is_killed_meanwhile_a_command_is_decided_once() {
     journey(180, async {
         let options = Options::default().two_gateways().two_ingests();

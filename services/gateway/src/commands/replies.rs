@@ -9,11 +9,13 @@ use bytes::Bytes;
 use runtime::messaging::{MessagingError, Subscription};
 use runtime::nats::Nats;
 use runtime::tasks::BoxError;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Commands of one process that wait for their decision; more are refused.
 const WAITING: usize = 16_384;
+
+type Awaited = HashMap<u64, watch::Sender<Option<Bytes>>>;
 
 #[derive(Clone)]
 pub(crate) struct Replies {
@@ -23,7 +25,7 @@ pub(crate) struct Replies {
 struct Inner {
     prefix: String,
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Bytes>>>,
+    waiting: Mutex<Awaited>,
 }
 
 /// A place for one reply, given up when it is dropped.
@@ -31,7 +33,7 @@ pub(super) struct Waiting {
     replies: Replies,
     token: u64,
     subject: String,
-    reply: oneshot::Receiver<Bytes>,
+    reply: watch::Receiver<Option<Bytes>>,
 }
 
 impl Replies {
@@ -42,14 +44,14 @@ impl Replies {
         Self { inner: Arc::new(inner) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Bytes>>> {
+    fn lock(&self) -> MutexGuard<'_, Awaited> {
         self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `None` when too many wait already.
     pub(super) fn wait(&self) -> Option<Waiting> {
         let token = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, reply) = oneshot::channel();
+        let (sender, reply) = watch::channel(None);
         let mut waiting = self.lock();
         if waiting.len() >= WAITING {
             return None;
@@ -86,7 +88,7 @@ impl Replies {
         let token = subject.strip_prefix(&*self.inner.prefix).and_then(|token| token.parse().ok());
         if let Some(waiting) = token.and_then(|token: u64| self.lock().remove(&token)) {
             // Whoever asked may be gone.
-            let _gone = waiting.send(payload);
+            let _gone = waiting.send(Some(payload));
         }
     }
 }
@@ -96,9 +98,11 @@ impl Waiting {
         &self.subject
     }
 
-    /// Safe to drop while waiting.
-    pub(super) async fn reply(mut self) -> Option<Bytes> {
-        (&mut self.reply).await.ok()
+    /// Safe to drop while waiting. Several may wait, and who comes later has it at once.
+    pub(super) async fn reply(&self) -> Option<Bytes> {
+        let mut reply = self.reply.clone();
+        let came = reply.wait_for(Option::is_some).await.ok()?;
+        came.clone()
     }
 }
 
