@@ -25,11 +25,8 @@ use crate::decider::Decider;
 use crate::metrics::Metrics;
 use crate::worker;
 
-/// Events that are looked at for clocks to set at one time.
-const SET_AT_ONCE: usize = 64;
-/// Clocks that run out at one time: few, so that where everything is slow the answers of people are decided first,
-/// which ends clocks, and not behind ever more of them.
-const RUN_OUT_AT_ONCE: usize = 16;
+/// Alerts whose clocks are set or run out at one time.
+const AT_ONCE: usize = 64;
 const EVENTS: &str = "CRISIS";
 const ARMING: &str = "ingest-escalation";
 pub(crate) const TIMERS: &str = "TIMERS";
@@ -50,17 +47,17 @@ pub(crate) fn start(
         decider: decider.clone(),
     };
     tasks.spawn("clocks of open alerts", reconciling.run(tasks.shutdown()));
-    let durable = Durable::open(nats, EVENTS, ARMING).with_batch(SET_AT_ONCE);
+    let durable = Durable::open(nats, EVENTS, ARMING).with_batch(AT_ONCE);
     let stop = tasks.shutdown();
     tasks.spawn("escalation", async move {
-        worker::work(durable, SET_AT_ONCE, stop, |job| arming.handle(job)).await
+        worker::work(durable, AT_ONCE, stop, |job| arming.handle(job)).await
     });
     let schedules = Schedules::new(nats);
     let (alerts, metrics) = (Alerts::new(nats), metrics.clone());
     let firing = firing::Firing { chains: chains.clone(), decider, alerts, schedules, metrics };
-    let durable = Durable::open(nats, TIMERS, FIRING).with_batch(RUN_OUT_AT_ONCE);
+    let durable = Durable::open(nats, TIMERS, FIRING).with_batch(AT_ONCE);
     let stop = tasks.shutdown();
     tasks.spawn("timers", async move {
-        worker::work(durable, RUN_OUT_AT_ONCE, stop, |job| firing.handle(job)).await
+        worker::work(durable, AT_ONCE, stop, |job| firing.handle(job)).await
     });
 }
