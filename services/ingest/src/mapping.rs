@@ -6,8 +6,12 @@ use domain::providers::{
     Observation, Unmappable, callerdesk, elevenlabs, standard, twilio, whatsapp,
 };
 use serde::de::IgnoredAny;
+use time::OffsetDateTime;
 
 use crate::sources::{Provider, Source};
+
+/// A body that nothing tells from the next call's is a repeat in the span in which it came first and in the next one.
+const SPAN_SECONDS: u64 = 5 * 60;
 
 /// What was verified.
 #[derive(Clone, Copy, Debug)]
@@ -19,13 +23,21 @@ pub(crate) struct Verified<'a> {
     pub body: &'a [u8],
     /// Taken out of the body while it streamed by.
     pub audio: Option<&'a StoredAudio>,
+    pub received: OffsetDateTime,
 }
 
 /// What a body says, and why not all of it was understood.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    pub publications: Vec<Publication>,
+    pub facts: Vec<Fact>,
     pub unread: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Fact {
+    pub publication: Publication,
+    /// The key, and id, that it has if it came a span earlier.
+    pub earlier_key: Option<String>,
 }
 
 /// The body is in no form that any mapper could read.
@@ -56,7 +68,9 @@ pub(crate) fn read(
         (Provider::ElevenLabs, _) => {
             elevenlabs::map_post_call(body, verified.audio, &source.tenant)
         }
-        (Provider::CallerDesk, _) => callerdesk::map_event(body, source.tenant.as_str(), contact),
+        (Provider::CallerDesk, _) => {
+            callerdesk::map_event(body, source.tenant.as_str(), contact, span(verified.received))
+        }
         (Provider::WhatsApp, _) => {
             let accounts = Some(&source.accounts);
             whatsapp::map_events(body, whatsapp::Owner { accounts, user: None })
@@ -69,13 +83,19 @@ pub(crate) fn read(
         Err(Unmappable { reason, understood }) => (understood, Some(reason)),
     };
     let name = source.attribute();
-    let publications = observations.into_iter().map(|one| publication(one, source, &name));
-    Ok(Reading { publications: publications.collect(), unread })
+    let facts = observations.into_iter().map(|one| fact(one, source, &name));
+    Ok(Reading { facts: facts.collect(), unread })
 }
 
-fn publication(mut observation: Observation, source: &Source, name: &str) -> Publication {
+fn fact(mut observation: Observation, source: &Source, name: &str) -> Fact {
     observation.audience.extend(source.owner.clone());
-    observation.into_publication(name)
+    let earlier_key = observation.earlier_key.take();
+    Fact { publication: observation.into_publication(name), earlier_key }
+}
+
+/// Which span of minutes this is.
+fn span(received: OffsetDateTime) -> u64 {
+    received.unix_timestamp().unsigned_abs() / SPAN_SECONDS
 }
 
 /// Forms can always be read; asked only when a body was not understood, since it parses it once more.
@@ -109,7 +129,9 @@ mod tests {
         let sources = sources(provider);
         let source = sources.named("s").unwrap();
         assert!(source.provider.serves(kind));
-        let verified = Verified { kind, id: Some("m1"), body: body.as_bytes(), audio: None };
+        let received = OffsetDateTime::UNIX_EPOCH;
+        let body = body.as_bytes();
+        let verified = Verified { kind, id: Some("m1"), body, audio: None, received };
         read(source, &verified, None)
     }
 
@@ -143,9 +165,10 @@ mod tests {
         for (provider, kind, body) in cases {
             let read = check(provider, kind, &body).unwrap();
             assert_eq!(read.unread, None, "{provider} {kind}");
-            assert_eq!(read.publications[0].source, "/webhooks/s");
-            assert_eq!(read.publications[0].audience, ["7"], "the owner gets it too");
-            assert!(read.publications[0].key.is_some());
+            let publication = &read.facts[0].publication;
+            assert_eq!(publication.source, "/webhooks/s");
+            assert_eq!(publication.audience, ["7"], "the owner gets it too");
+            assert!(publication.key.is_some());
         }
     }
 
