@@ -41,6 +41,11 @@ pub fn last_ten_digits(phone: &str) -> Option<String> {
     Some(digits.get(digits.len().checked_sub(10)?..)?.iter().collect())
 }
 
+/// Whether a live call is not answered yet.
+pub fn is_ringing(status: &str) -> bool {
+    ["ring", "ringing"].iter().any(|word| status.eq_ignore_ascii_case(word))
+}
+
 enum Kind {
     Live,
     Completed,
@@ -88,8 +93,11 @@ struct Call<'a> {
 impl Call<'_> {
     fn live(&self) -> Mapped {
         let start = self.time("/StartTime");
-        let data = self.base("live_call")?.with("status", required_text(&self.report, "/Status")?);
-        Ok(self.observation("call.live", "live_call", start, data))
+        let status = required_text(&self.report, "/Status")?;
+        // That it rings and that it is answered are two facts of one call.
+        let fact = if is_ringing(&status) { "live_call:ringing" } else { "live_call" };
+        let data = self.base("live_call")?.with("status", status);
+        Ok(self.observation("call.live", fact, start, data))
     }
 
     fn completed(&self) -> Mapped {
@@ -129,11 +137,11 @@ impl Call<'_> {
     fn observation(
         &self,
         event: &'static str,
-        kind: &str,
+        fact: &str,
         time: Option<OffsetDateTime>,
         data: Data,
     ) -> Vec<Observation> {
-        let key = |id: &str| format!("{id}:{kind}");
+        let key = |id: &str| format!("{id}:{fact}");
         let observation = Observation::new(event, key(&self.id), time, data.done());
         vec![Observation { earlier_key: self.earlier_id.as_deref().map(key), ..observation }]
     }

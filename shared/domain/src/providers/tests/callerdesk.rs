@@ -57,6 +57,16 @@ fn a_live_call_names_whom_it_calls() {
 }
 
 #[test]
+fn that_a_call_rings_and_that_it_is_answered_are_two_facts() {
+    let key = |status: &str| {
+        let body = json!({"type": "live_call", "DestinationNumber": "2", "Status": status, "CallSid": "16.9"});
+        map_event(body.to_string().as_bytes(), "acme", None, 7).unwrap()[0].key.clone()
+    };
+    assert_eq!(key("Picked"), "16.9:live_call");
+    assert_eq!(key("Ringing"), "16.9:live_call:ringing");
+}
+
+#[test]
 fn a_form_says_the_same_as_json() {
     let body = b"SourceNumber=1&DestinationNumber=2&Status=BUSY&EndTime=2023-01-02+14%3A44%3A55&CallSid=16.9";
     let (_, admitted) = one(map_event(body, "acme", None, 7));
