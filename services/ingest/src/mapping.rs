@@ -3,7 +3,7 @@
 use domain::catalogue::Publication;
 use domain::providers::elevenlabs::StoredAudio;
 use domain::providers::{
-    Observation, Unmappable, callerdesk, elevenlabs, standard, twilio, whatsapp,
+    self, Observation, Unmappable, callerdesk, elevenlabs, standard, twilio, whatsapp,
 };
 use serde::de::IgnoredAny;
 use time::OffsetDateTime;
@@ -42,7 +42,7 @@ pub(crate) struct Fact {
 
 /// The body is in no form that any mapper could read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the body is not JSON")]
+#[error("the body is neither JSON nor a form of UTF-8")]
 pub(crate) struct Unreadable;
 
 /// The number whose contact's name belongs into what a body says; `None` where nobody is to be asked for it.
@@ -98,7 +98,7 @@ fn span(received: OffsetDateTime) -> u64 {
     received.unix_timestamp().unsigned_abs() / SPAN_SECONDS
 }
 
-/// Forms can always be read; asked only when a body was not understood, since it parses it once more.
+/// Asked only when a body was not understood, since it parses it once more.
 fn is_readable(provider: Provider, verified: &Verified<'_>) -> bool {
     let looks_like_json = verified.body.trim_ascii_start().first();
     let is_form = match provider {
@@ -106,7 +106,10 @@ fn is_readable(provider: Provider, verified: &Verified<'_>) -> bool {
         Provider::CallerDesk => !matches!(looks_like_json, Some(b'{' | b'[')),
         Provider::ElevenLabs | Provider::WhatsApp | Provider::Standard => false,
     };
-    is_form || serde_json::from_slice::<IgnoredAny>(verified.body).is_ok()
+    if is_form {
+        return providers::is_utf8_form(verified.body);
+    }
+    serde_json::from_slice::<IgnoredAny>(verified.body).is_ok()
 }
 
 #[cfg(test)]
@@ -188,6 +191,16 @@ mod tests {
     fn what_is_read_but_not_understood_is_told_from_what_cannot_be_read() {
         assert!(check("whatsapp", "events", "{\"object\":\"page\"}").unwrap().unread.is_some());
         assert!(check("twilio", "call-status", "%%%").unwrap().unread.is_some());
+        for (provider, kind, form) in [
+            ("twilio", "call-status", "CallSid=CA%FF%FE&CallStatus=ringing"),
+            ("twilio", "amd-status", "CallSid=CA\u{e4}%C3&AnsweredBy=human"),
+            ("callerdesk", "events", "SourceNumber=1&Status=%ff&DestinationNumber=2"),
+        ] {
+            assert_eq!(check(provider, kind, form).unwrap_err(), Unreadable, "{form}");
+        }
+        let form = "CallSid=CA1&CallStatus=ringing&CallerName=M%C3%A4ya+\u{e4}%";
+        let named = check("twilio", "call-status", form).unwrap();
+        assert_eq!(named.facts[0].publication.data["callerName"], "M\u{e4}ya \u{e4}%");
         for (provider, kind) in
             [("whatsapp", "events"), ("callerdesk", "events"), ("twilio", "quality-insights")]
         {

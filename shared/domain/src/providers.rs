@@ -15,6 +15,8 @@ use time::OffsetDateTime;
 
 use crate::catalogue::Publication;
 
+pub use fields::is_utf8_form;
+
 /// One fact that a provider reported.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Observation {

@@ -157,7 +157,7 @@ fn read(body: &[u8]) -> Result<Value, Unmappable> {
     let value = match starts_with {
         None => return Err(Unmappable::new("the body is empty")),
         Some(b'{' | b'[' | b'"') => json(body)?,
-        Some(_) => Form::parse(body).into_json(),
+        Some(_) => Form::parse(body)?.into_json(),
     };
     if value.is_object() { Ok(value) } else { Err(Unmappable::new("the body is no object")) }
 }
