@@ -370,15 +370,43 @@ async fn history_is_read_forwards_backwards_by_type_and_as_lines() {
             assert_eq!(event[field], value, "{event}");
         }
         assert!(event["channels"].as_array().unwrap().contains(&json!("contact:c1")), "{event}");
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_meant_is_refused_with_what_was_not_understood() {
+    journey(60, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        team(&history, "t").publish(platform.ingest(), 1).await;
+        let first = page(&platform, "channel=team").await.json();
+        let cursor = first["cursor"].as_str().unwrap();
+        let other = if &cursor[40..41] == "A" { "B" } else { "A" };
         // What is no time may be a position, and this one is none of ours.
-        for (bad, status) in [
-            ("", 400),
-            ("channel=whatsapp:a1&limit=x", 400),
-            ("channel=whatsapp:a1&at=yesterday", 410),
+        let changed = format!("at={}{other}{}", &cursor[..40], &cursor[41..]);
+        let (time, known) = ("2026-01-02T03:04:05Z", "at=2026-01-02T03:04:05%2B05:30");
+        for (asked, status, told) in [
+            ("limit=x", 400, ""),
+            (&*changed, 410, "begin without one"),
+            ("at=yesterday", 400, time),
+            ("at=", 400, time),
+            ("at=2026-01-02T03:04:05", 400, time),
+            ("at=2026-01-02T03:04:05+05:30", 400, time),
+            ("types=", 400, "is called \"\"."),
+            ("types=message.sent,call.nothing", 400, "is called \"call.nothing\"."),
+            (&format!("{known}&types=call_update,%20message.sent"), 200, ""),
+            ("at=earliest", 200, ""),
         ] {
-            let answer = page(&platform, bad).await;
-            assert_eq!(answer.status, status, "{bad}: {}", answer.text());
+            let answer = page(&platform, &format!("channel=team&{asked}")).await;
+            assert_eq!(answer.status, status, "{asked}: {}", answer.text());
+            assert!(
+                answer.text().replace("\\\"", "\"").contains(told),
+                "{asked}: {}",
+                answer.text()
+            );
         }
+        assert_eq!(page(&platform, "").await.status, 400, "no channel");
         platform.finish().await;
     })
     .await;

@@ -172,7 +172,10 @@ async fn a_question_that_makes_no_sense_is_told_so() {
             let target = format!("/v1/views/metrics?startDate={since}");
             assert_eq!(get(&platform, "agent", &target).await.0, 200, "{since}");
         }
-        for target in ["/v1/views/calls?at=nonsense", "/v1/history?channel=calls&after=nonsense"] {
+        let unknown = "A".repeat(120);
+        for target in
+            [&*format!("/v1/views/calls?at={unknown}"), "/v1/history?channel=calls&after=nonsense"]
+        {
             let (status, body) = get(&platform, "agent", target).await;
             assert_eq!((status, &body["code"]), (410, &json!("gap")), "{target}");
             assert_eq!(body["reason"], "unknown_position", "{target}: {body}");

@@ -19,6 +19,7 @@ use crate::edge::{Edge, Shared};
 use crate::entry::Entry;
 use crate::library::range;
 use crate::problems;
+use crate::views;
 
 mod render;
 
@@ -52,7 +53,7 @@ enum Types {
 impl Types {
     fn names(&self) -> Vec<&str> {
         match self {
-            Self::Text(text) => text.split(',').collect(),
+            Self::Text(text) => text.split(',').map(str::trim).collect(),
             Self::List(names) => names.iter().map(String::as_str).collect(),
         }
     }
@@ -102,7 +103,7 @@ async fn found(edge: &Shared, identity: &Identity, asked: &Asked) -> Result<Foun
     let tenant = &identity.tenant;
     let from = from(edge, tenant, asked).await?;
     let limit = limit(asked, edge.limits.history_events).map_err(|problem| *problem)?;
-    let types: Vec<&str> = asked.types.as_ref().map_or_else(Vec::new, Types::names);
+    let types = types(edge, asked).map_err(|problem| *problem)?;
     Box::pin(read(edge, tenant, &channel, &from, limit, &types)).await
 }
 
@@ -115,6 +116,24 @@ fn limit(asked: &Asked, most: usize) -> Result<usize, Box<Problem>> {
     Err(Box::new(problems::bad_request("limit_exceeded", detail)))
 }
 
+/// A name that nobody knows would look like a channel in which nothing has happened.
+fn types<'a>(edge: &Shared, asked: &'a Asked) -> Result<Vec<&'a str>, Box<Problem>> {
+    let names = asked.types.as_ref().map_or_else(Vec::new, Types::names);
+    let unknown = names.iter().filter(|name| edge.catalogue.resolve(name).is_none());
+    let unknown: Vec<String> = unknown
+        .take(8)
+        .map(|name| format!("{:?}", name.chars().take(64).collect::<String>()))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(names);
+    }
+    let detail = format!(
+        "`types` are names of events with commas between them; no event is called {}.",
+        unknown.join(", ")
+    );
+    Err(Box::new(problems::bad_request("bad_query", detail)))
+}
+
 async fn from(edge: &Shared, tenant: &Tenant, asked: &Asked) -> Result<From, Problem> {
     match (&asked.after, &asked.before, &asked.at) {
         (Some(after), None, None) => Ok(From::After(cursor(edge, tenant, after).await?)),
@@ -122,6 +141,9 @@ async fn from(edge: &Shared, tenant: &Tenant, asked: &Asked) -> Result<From, Pro
         (None, Some(before), None) => Ok(From::Before(cursor(edge, tenant, before).await?)),
         (None, None, Some(at)) => {
             let Some(time) = parse_rfc3339(at) else {
+                if !views::is_place(at) {
+                    return Err(problems::refused(views::BAD_AT));
+                }
                 return Ok(From::After(cursor(edge, tenant, at).await?));
             };
             let millis = (time.unix_timestamp_nanos() / 1_000_000) as i64;

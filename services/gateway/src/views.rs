@@ -9,7 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use domain::cursor::Cursor;
+use domain::cursor::{self, Cursor};
 use domain::envelope::parse_rfc3339;
 use domain::position::{Position, StreamPosition, fingerprint};
 use domain::protection::holds_sealed;
@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::admin::{admin, read};
-use crate::edge::{Edge, Refused, Shared, UNAVAILABLE};
+use crate::edge::{EARLIEST, Edge, Refused, Shared, UNAVAILABLE};
 use crate::library::LibraryError;
 use crate::problems;
 
@@ -34,7 +34,11 @@ const FORBIDDEN_VIEW: Refused =
     Refused::new("forbidden", "You may not see this view; ask for a token whose role allows it.");
 const BAD_LIMIT: Refused =
     Refused::new("limit_exceeded", "`limit` is 1 to 1000; follow `after` for the next page.");
-const BAD_AT: Refused = Refused::new("bad_query", "`at` is a time (RFC 3339) or a cursor.");
+pub(crate) const BAD_AT: Refused = Refused::new(
+    "bad_query",
+    "`at` is a time with its zone, such as 2026-01-02T03:04:05Z or, in an address, \
+     2026-01-02T08:34:05%2B05:30, or a cursor.",
+);
 const BAD_SINCE: Refused =
     Refused::new("bad_query", "`startDate` is a day such as 2026-01-02, or a time (RFC 3339).");
 const BAD_QUESTION: Refused =
@@ -190,14 +194,18 @@ async fn at(
         let answer = edge.library.at(&identity.tenant, millis).await.map_err(refused)?;
         return Ok(Some(positions(&answer.sequences, head)));
     }
-    // Meant as a time, and none.
-    if at.split_once('-').is_some_and(|(year, _)| year.len() == 4 && year.parse::<u16>().is_ok()) {
+    if !is_place(at) {
         return Err(BAD_AT);
     }
     match edge.read_cursor(&identity.tenant, at).await? {
         Ok(cursor) => Ok(Some(cursor.position.min(head))),
         Err(reason) => Err(GAP.because(reason.name())),
     }
+}
+
+/// Whether what is no time can be a place in a log.
+pub(crate) fn is_place(at: &str) -> bool {
+    at == EARLIEST || cursor::is_shaped_like_one(at)
 }
 
 fn positions(sequences: &Sequences, head: &Position) -> Position {

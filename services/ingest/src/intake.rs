@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::catalogue::{Admitted, Defaults, Publication, Refusal};
+use domain::envelope::Envelope;
 use domain::token::Tenant;
 use runtime::catalogue::LiveCatalogue;
 use runtime::event_log::{AppendError, EventLog};
@@ -177,6 +178,27 @@ impl Intake {
         let stream = admitted.stream.map(domain::StreamId::name);
         let Admitted { envelope, .. } = admitted;
         Ok(Stored { id: envelope.id, event_type: envelope.event_type, stream, sequence, duplicate })
+    }
+
+    /// [`Self::store`], unless it is stored under the key that it had a span of time ago, which was its id too.
+    /// JetStream's own window knows nothing of that key; who repeats pauses for longer than the memory lags.
+    pub(crate) async fn store_unless_known(
+        &self,
+        way: Way,
+        admitted: Admitted,
+        earlier_key: Option<String>,
+    ) -> Result<Stored, IntakeError> {
+        let (Some(id), Some(stream)) = (earlier_key, admitted.stream) else {
+            return self.store(way, admitted).await;
+        };
+        let Envelope { tenant, source, .. } = &admitted.envelope;
+        let earlier = self.inner.memory.recall(stream, &format!("{tenant}:{source}:{id}")).await;
+        let Some(sequence) = earlier.map_err(IntakeError::Recall)? else {
+            return self.store(way, admitted).await;
+        };
+        self.inner.metrics.stored(way, true);
+        let (event_type, stream) = (admitted.envelope.event_type, Some(stream.name()));
+        Ok(Stored { id, event_type, stream, sequence: Some(sequence), duplicate: true })
     }
 
     /// Whether a repeat in this stream is recognised.

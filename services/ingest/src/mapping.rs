@@ -3,11 +3,15 @@
 use domain::catalogue::Publication;
 use domain::providers::elevenlabs::StoredAudio;
 use domain::providers::{
-    Observation, Unmappable, callerdesk, elevenlabs, standard, twilio, whatsapp,
+    self, Observation, Unmappable, callerdesk, elevenlabs, standard, twilio, whatsapp,
 };
 use serde::de::IgnoredAny;
+use time::OffsetDateTime;
 
 use crate::sources::{Provider, Source};
+
+/// A body that nothing tells from the next call's is a repeat in the span in which it came first and in the next one.
+const SPAN_SECONDS: u64 = 5 * 60;
 
 /// What was verified.
 #[derive(Clone, Copy, Debug)]
@@ -19,18 +23,26 @@ pub(crate) struct Verified<'a> {
     pub body: &'a [u8],
     /// Taken out of the body while it streamed by.
     pub audio: Option<&'a StoredAudio>,
+    pub received: OffsetDateTime,
 }
 
 /// What a body says, and why not all of it was understood.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    pub publications: Vec<Publication>,
+    pub facts: Vec<Fact>,
     pub unread: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Fact {
+    pub publication: Publication,
+    /// The key, and id, that it has if it came a span earlier.
+    pub earlier_key: Option<String>,
 }
 
 /// The body is in no form that any mapper could read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the body is not JSON")]
+#[error("the body is neither JSON nor a form of UTF-8")]
 pub(crate) struct Unreadable;
 
 /// The number whose contact's name belongs into what a body says; `None` where nobody is to be asked for it.
@@ -56,7 +68,9 @@ pub(crate) fn read(
         (Provider::ElevenLabs, _) => {
             elevenlabs::map_post_call(body, verified.audio, &source.tenant)
         }
-        (Provider::CallerDesk, _) => callerdesk::map_event(body, source.tenant.as_str(), contact),
+        (Provider::CallerDesk, _) => {
+            callerdesk::map_event(body, source.tenant.as_str(), contact, span(verified.received))
+        }
         (Provider::WhatsApp, _) => {
             let accounts = Some(&source.accounts);
             whatsapp::map_events(body, whatsapp::Owner { accounts, user: None })
@@ -69,16 +83,22 @@ pub(crate) fn read(
         Err(Unmappable { reason, understood }) => (understood, Some(reason)),
     };
     let name = source.attribute();
-    let publications = observations.into_iter().map(|one| publication(one, source, &name));
-    Ok(Reading { publications: publications.collect(), unread })
+    let facts = observations.into_iter().map(|one| fact(one, source, &name));
+    Ok(Reading { facts: facts.collect(), unread })
 }
 
-fn publication(mut observation: Observation, source: &Source, name: &str) -> Publication {
+fn fact(mut observation: Observation, source: &Source, name: &str) -> Fact {
     observation.audience.extend(source.owner.clone());
-    observation.into_publication(name)
+    let earlier_key = observation.earlier_key.take();
+    Fact { publication: observation.into_publication(name), earlier_key }
 }
 
-/// Forms can always be read; asked only when a body was not understood, since it parses it once more.
+/// Which span of minutes this is.
+fn span(received: OffsetDateTime) -> u64 {
+    received.unix_timestamp().unsigned_abs() / SPAN_SECONDS
+}
+
+/// Asked only when a body was not understood, since it parses it once more.
 fn is_readable(provider: Provider, verified: &Verified<'_>) -> bool {
     let looks_like_json = verified.body.trim_ascii_start().first();
     let is_form = match provider {
@@ -86,7 +106,10 @@ fn is_readable(provider: Provider, verified: &Verified<'_>) -> bool {
         Provider::CallerDesk => !matches!(looks_like_json, Some(b'{' | b'[')),
         Provider::ElevenLabs | Provider::WhatsApp | Provider::Standard => false,
     };
-    is_form || serde_json::from_slice::<IgnoredAny>(verified.body).is_ok()
+    if is_form {
+        return providers::is_utf8_form(verified.body);
+    }
+    serde_json::from_slice::<IgnoredAny>(verified.body).is_ok()
 }
 
 #[cfg(test)]
@@ -109,7 +132,9 @@ mod tests {
         let sources = sources(provider);
         let source = sources.named("s").unwrap();
         assert!(source.provider.serves(kind));
-        let verified = Verified { kind, id: Some("m1"), body: body.as_bytes(), audio: None };
+        let received = OffsetDateTime::UNIX_EPOCH;
+        let body = body.as_bytes();
+        let verified = Verified { kind, id: Some("m1"), body, audio: None, received };
         read(source, &verified, None)
     }
 
@@ -143,9 +168,10 @@ mod tests {
         for (provider, kind, body) in cases {
             let read = check(provider, kind, &body).unwrap();
             assert_eq!(read.unread, None, "{provider} {kind}");
-            assert_eq!(read.publications[0].source, "/webhooks/s");
-            assert_eq!(read.publications[0].audience, ["7"], "the owner gets it too");
-            assert!(read.publications[0].key.is_some());
+            let publication = &read.facts[0].publication;
+            assert_eq!(publication.source, "/webhooks/s");
+            assert_eq!(publication.audience, ["7"], "the owner gets it too");
+            assert!(publication.key.is_some());
         }
     }
 
@@ -165,6 +191,16 @@ mod tests {
     fn what_is_read_but_not_understood_is_told_from_what_cannot_be_read() {
         assert!(check("whatsapp", "events", "{\"object\":\"page\"}").unwrap().unread.is_some());
         assert!(check("twilio", "call-status", "%%%").unwrap().unread.is_some());
+        for (provider, kind, form) in [
+            ("twilio", "call-status", "CallSid=CA%FF%FE&CallStatus=ringing"),
+            ("twilio", "amd-status", "CallSid=CA\u{e4}%C3&AnsweredBy=human"),
+            ("callerdesk", "events", "SourceNumber=1&Status=%ff&DestinationNumber=2"),
+        ] {
+            assert_eq!(check(provider, kind, form).unwrap_err(), Unreadable, "{form}");
+        }
+        let form = "CallSid=CA1&CallStatus=ringing&CallerName=M%C3%A4ya+\u{e4}%";
+        let named = check("twilio", "call-status", form).unwrap();
+        assert_eq!(named.facts[0].publication.data["callerName"], "M\u{e4}ya \u{e4}%");
         for (provider, kind) in
             [("whatsapp", "events"), ("callerdesk", "events"), ("twilio", "quality-insights")]
         {

@@ -112,6 +112,12 @@ impl Memory {
         self.progress(stream).appended.fetch_max(sequence, Ordering::Relaxed);
     }
 
+    /// Whether the follower of a stream is past this event.
+    #[cfg(test)]
+    pub(crate) fn has_seen(&self, stream: StreamId, sequence: u64) -> bool {
+        self.progress(stream).seen.load(Ordering::Relaxed) >= sequence
+    }
+
     fn progress(&self, stream: StreamId) -> &Progress {
         &self.inner.progress[stream.index()]
     }

@@ -86,8 +86,13 @@ impl Message {
             return Err(Refused::new("invalid_subject", None, detail));
         };
         let by_subject = gate::type_of_subject(catalogue, category, name);
+        let submission = self.submission()?;
+        if submission.event_type.is_none() && by_subject.is_none() {
+            let detail = format!("the subject names no event of the catalogue: {category}.{name}");
+            return Err(Refused::new("unknown_type", Some("/type"), detail));
+        }
         let mut publication = gate::publication(
-            self.submission()?,
+            submission,
             Fallback {
                 event_type: by_subject.map(|event| event.name.clone()),
                 id: self.headers.get(MESSAGE_ID).cloned(),
@@ -174,6 +179,15 @@ mod tests {
         let headers = [("ce-type", "call.update")];
         assert_eq!(read(SUBJECT, &headers, "{}").unwrap_err().code, "invalid_subject");
         assert_eq!(read("publish.acme.rejected", &[], "{}").unwrap_err().code, "invalid_subject");
+    }
+
+    #[test]
+    fn a_subject_that_names_no_event_is_an_unknown_type() {
+        let subject = "publish.acme.foo.x.bar";
+        let refused = read(subject, &[], "{}").unwrap_err();
+        assert_eq!(refused.code, "unknown_type");
+        assert!(refused.detail.ends_with("no event of the catalogue: foo.bar"), "{refused}");
+        assert!(read(subject, &[("ce-type", "metric.update")], "{}").is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::gate::Refused;
 use crate::intake::{Intake, IntakeError, Stored};
-use crate::mapping::{self, Unreadable, Verified};
+use crate::mapping::{self, Fact, Unreadable, Verified};
 use crate::metrics::Way;
 use crate::protection;
 use crate::quarantine::{self, Quarantined, header};
@@ -82,13 +82,14 @@ pub(crate) async fn store(
         id: webhook.id.as_deref(),
         body: &webhook.body,
         audio: webhook.audio.as_ref(),
+        received: webhook.received,
     };
     let reading = mapping::read(source, &verified, contact)?;
     let mut reasons: Vec<String> = reading.unread.into_iter().collect();
-    let mut events = Vec::with_capacity(reading.publications.len());
-    for publication in reading.publications {
+    let mut events = Vec::with_capacity(reading.facts.len());
+    for Fact { publication, earlier_key } in reading.facts {
         match admit(intake, source, publication, contact) {
-            Ok(admitted) => match intake.store(way, admitted).await {
+            Ok(admitted) => match intake.store_unless_known(way, admitted, earlier_key).await {
                 Ok(stored) => events.push(stored),
                 Err(error) if events.is_empty() => return Err(error.into()),
                 Err(error) => return Err(ReceiveError::NotAllStored(error)),
@@ -173,39 +174,4 @@ impl Webhook {
 }
 
 #[cfg(test)]
-mod tests {
-    use domain::token::{Tenant, Token};
-
-    use super::*;
-
-    #[test]
-    fn a_kept_webhook_is_the_same_again() {
-        let audio = StoredAudio {
-            bucket: "media".into(),
-            key: "k".into(),
-            size: 9,
-            content_type: "audio/mpeg".into(),
-        };
-        let webhook = Webhook {
-            kind: "post-call".into(),
-            body: Bytes::from_static(b"{}"),
-            content_type: Some("application/json".into()),
-            id: None,
-            audio: Some(audio),
-            received: OffsetDateTime::UNIX_EPOCH,
-        };
-        let entry = Quarantined {
-            tenant: Tenant::parse("t").unwrap(),
-            origin: Token::parse("s").unwrap(),
-            place: "/webhooks/s/post-call".into(),
-            source: "s".into(),
-            reason: "r".into(),
-            received: webhook.received,
-            kept: webhook.kept(),
-            payload: webhook.body.clone(),
-        };
-        let again = Webhook::again(&entry).unwrap();
-        assert_eq!((again.kind, again.audio), (webhook.kind, webhook.audio));
-        assert_eq!(again.content_type, webhook.content_type);
-    }
-}
+mod tests;

@@ -99,6 +99,13 @@ impl CursorKeys {
     }
 }
 
+/// Whether a text may be a cursor, of this log or of another one. No word and no time is as long without a gap.
+pub fn is_shaped_like_one(text: &str) -> bool {
+    let shortest = 3 + TAG + 1 + MAC;
+    text.len() <= MAX_TEXT
+        && URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() >= shortest)
+}
+
 /// The cursor's own key, so that the platform's key is never used for two purposes.
 fn derive(platform_key: &[u8]) -> Hmac<Sha256> {
     let mut key = Sha256::new();

@@ -15,12 +15,16 @@ use time::OffsetDateTime;
 
 use crate::catalogue::Publication;
 
+pub use fields::is_utf8_form;
+
 /// One fact that a provider reported.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Observation {
     pub event_type: Cow<'static, str>,
     /// The same for every repeat of the fact.
     pub key: String,
+    /// The key that a repeat has if it came a span of time earlier, where a key is good for a span only.
+    pub earlier_key: Option<String>,
     /// When the provider says it happened.
     pub time: Option<OffsetDateTime>,
     pub data: Value,
@@ -47,7 +51,14 @@ impl Observation {
         time: Option<OffsetDateTime>,
         data: Value,
     ) -> Self {
-        Self { event_type: event_type.into(), key, time, data, audience: Vec::new() }
+        Self {
+            event_type: event_type.into(),
+            key,
+            earlier_key: None,
+            time,
+            data,
+            audience: Vec::new(),
+        }
     }
 
     /// As a publication of the configured source; its key is the event's id too, so that a repeat is the same event.

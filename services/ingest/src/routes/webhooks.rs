@@ -177,7 +177,8 @@ async fn stored(app: &App, source: &Source, webhook: &Webhook) -> Result<Respons
 fn problem(error: &ReceiveError) -> Problem {
     match error {
         ReceiveError::Unreadable(_) => {
-            let detail = "The body is verified but is not JSON; nothing was stored.";
+            let detail =
+                "The body is verified but is neither JSON nor a form of UTF-8; nothing was stored.";
             Problem::new(StatusCode::BAD_REQUEST, "unreadable_body", detail)
         }
         ReceiveError::NotStored(error) | ReceiveError::NotAllStored(error) => {

@@ -107,6 +107,8 @@ async fn what_is_not_proven_or_not_known_writes_nothing() {
         .await
         .is(404, "unknown_source");
     platform.whatsapp("{oops").await.is(400, "unreadable_body");
+    let no_text = "CallSid=CA%FF%FE&CallStatus=ringing";
+    platform.twilio(path, no_text).await.is(400, "unreadable_body");
     let large = "x".repeat(1024 * 1024 + 1);
     platform.twilio(path, &large).await.is(413, "too_large");
     for stream in ["CALLS", "MESSAGES", "ACTIVITY", "QUARANTINE"] {

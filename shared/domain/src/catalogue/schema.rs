@@ -53,7 +53,7 @@ impl Schema {
             .with_draft(jsonschema::Draft::Draft202012)
             .should_validate_formats(true)
             .should_ignore_unknown_formats(false)
-            .build(&document)
+            .build(&within_64_bits(document.clone()))
             .map_err(|error| format!("the schema is wrong: {error}"))?;
         Ok(Self { document, validator })
     }
@@ -100,6 +100,30 @@ impl Schema {
 
     pub(super) fn has_property(&self, name: &str) -> bool {
         self.document["properties"].get(name).is_some()
+    }
+}
+
+/// Whole numbers beyond 64 bits are read as the nearest fraction, so that another number than the one that was sent
+/// would be stored: where a schema wants a whole number it is refused.
+fn within_64_bits(schema: Value) -> Value {
+    match schema {
+        Value::Object(mut table) => {
+            let is_integer = match table.get("type") {
+                Some(Value::String(kind)) => kind == "integer",
+                Some(Value::Array(kinds)) => {
+                    kinds.contains(&json!("integer")) && !kinds.contains(&json!("number"))
+                }
+                _ => false,
+            };
+            if is_integer {
+                table.entry("minimum").or_insert(json!(i64::MIN));
+                table.entry("maximum").or_insert(json!(u64::MAX));
+            }
+            let whole = table.into_iter().map(|(name, value)| (name, within_64_bits(value)));
+            Value::Object(whole.collect())
+        }
+        Value::Array(schemas) => schemas.into_iter().map(within_64_bits).collect(),
+        other => other,
     }
 }
 
@@ -212,6 +236,29 @@ mod tests {
         refused_at(&schema, json!({"a": "1", "b": {"c": "secret"}}), "/b/c");
         refused_at(&schema, json!({"a": "1", "timestamp": "secret"}), "/timestamp");
         refused_at(&schema, json!("secret"), "");
+    }
+
+    #[test]
+    fn a_whole_number_beyond_64_bits_is_refused_and_not_rounded() {
+        let count = json!({"type": "integer", "minimum": 0});
+        let schema = schema(json!({"properties": {
+            "n": {"type": "integer"}, "maybe": {"type": ["integer", "null"]}, "any": {"type": "number"},
+            "list": {"type": "array", "items": count},
+        }}));
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let (least, most) = ("-9223372036854775808", "18446744073709551615");
+        for fine in [least, most, "3.0"] {
+            assert!(
+                schema.validate(&read(&format!(r#"{{"n":{fine},"maybe":null}}"#))).is_ok(),
+                "{fine}"
+            );
+        }
+        assert!(schema.validate(&read(r#"{"any":1180591620717411303424}"#)).is_ok());
+        for far in ["1180591620717411303424", "18446744073709551616", "-9223372036854777856"] {
+            refused_at(&schema, read(&format!(r#"{{"n":{far}}}"#)), "/n");
+            refused_at(&schema, read(&format!(r#"{{"maybe":{far}}}"#)), "/maybe");
+            refused_at(&schema, read(&format!(r#"{{"list":[{far}]}}"#)), "/list/0");
+        }
     }
 
     #[test]

@@ -13,11 +13,13 @@ use super::{Mapped, Observation, Unmappable};
 const LONGEST_NAME: usize = 256;
 
 /// `workspace` is the source's tenant, which the CRM calls so; `contact` is the name of whose number it is, where
-/// somebody knows it.
-pub fn map_event(body: &[u8], workspace: &str, contact: Option<&str>) -> Mapped {
+/// somebody knows it. `span` numbers the minutes in which the body came: one that has neither an id nor a time is the
+/// same for every call to its number, so that its id and key are those of a call of this span only.
+pub fn map_event(body: &[u8], workspace: &str, contact: Option<&str>, span: u64) -> Mapped {
     let report = read(body)?;
     let kind = kind(&report)?;
-    let call = Call { id: call_id(&report, body), workspace, contact, report };
+    let (id, earlier_id) = call_ids(&report, body, span);
+    let call = Call { id, earlier_id, workspace, contact, report };
     match kind {
         Kind::Live => call.live(),
         Kind::Completed => call.completed(),
@@ -37,6 +39,11 @@ pub fn reported_number(body: &[u8]) -> Option<String> {
 pub fn last_ten_digits(phone: &str) -> Option<String> {
     let digits: Vec<char> = phone.chars().filter(char::is_ascii_digit).collect();
     Some(digits.get(digits.len().checked_sub(10)?..)?.iter().collect())
+}
+
+/// Whether a live call is not answered yet.
+pub fn is_ringing(status: &str) -> bool {
+    ["ring", "ringing"].iter().any(|word| status.eq_ignore_ascii_case(word))
 }
 
 enum Kind {
@@ -76,6 +83,8 @@ fn sides(report: &Value) -> Sides {
 
 struct Call<'a> {
     id: String,
+    /// The id that it would have had a span earlier.
+    earlier_id: Option<String>,
     workspace: &'a str,
     contact: Option<&'a str>,
     report: Value,
@@ -84,8 +93,11 @@ struct Call<'a> {
 impl Call<'_> {
     fn live(&self) -> Mapped {
         let start = self.time("/StartTime");
-        let data = self.base("live_call")?.with("status", required_text(&self.report, "/Status")?);
-        Ok(self.observation("call.live", "live_call", start, data))
+        let status = required_text(&self.report, "/Status")?;
+        // That it rings and that it is answered are two facts of one call.
+        let fact = if is_ringing(&status) { "live_call:ringing" } else { "live_call" };
+        let data = self.base("live_call")?.with("status", status);
+        Ok(self.observation("call.live", fact, start, data))
     }
 
     fn completed(&self) -> Mapped {
@@ -125,11 +137,13 @@ impl Call<'_> {
     fn observation(
         &self,
         event: &'static str,
-        kind: &str,
+        fact: &str,
         time: Option<OffsetDateTime>,
         data: Data,
     ) -> Vec<Observation> {
-        vec![Observation::new(event, format!("{}:{kind}", self.id), time, data.done())]
+        let key = |id: &str| format!("{id}:{fact}");
+        let observation = Observation::new(event, key(&self.id), time, data.done());
+        vec![Observation { earlier_key: self.earlier_id.as_deref().map(key), ..observation }]
     }
 
     fn time(&self, pointer: &str) -> Option<OffsetDateTime> {
@@ -143,17 +157,28 @@ fn read(body: &[u8]) -> Result<Value, Unmappable> {
     let value = match starts_with {
         None => return Err(Unmappable::new("the body is empty")),
         Some(b'{' | b'[' | b'"') => json(body)?,
-        Some(_) => Form::parse(body).into_json(),
+        Some(_) => Form::parse(body)?.into_json(),
     };
     if value.is_object() { Ok(value) } else { Err(Unmappable::new("the body is no object")) }
 }
 
-/// The provider's id, else one made from the body, which its repeats share.
-fn call_id(report: &Value, body: &[u8]) -> String {
-    text(report, "/CallSid").unwrap_or_else(|| {
-        let digest = Sha256::digest(body);
-        digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
-    })
+/// The provider's id, else one made from the body, which its repeats share; and the id that a repeat of the span
+/// before had, where nothing in the body tells one call from the next.
+fn call_ids(report: &Value, body: &[u8], span: u64) -> (String, Option<String>) {
+    if let Some(sid) = text(report, "/CallSid") {
+        return (sid, None);
+    }
+    let has_time = ["/StartTime", "/EndTime"].iter().any(|at| text(report, at).is_some());
+    if has_time {
+        return (hash(&[body]), None);
+    }
+    let of = |span: u64| hash(&[body, b"\n", &span.to_be_bytes()]);
+    (of(span), Some(of(span.wrapping_sub(1))))
+}
+
+fn hash(parts: &[&[u8]]) -> String {
+    let digest = parts.iter().fold(Sha256::new(), |digest, part| digest.chain_update(part));
+    digest.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What the catalogue would not take is left out: the call is worth more than whose it is.

@@ -14,8 +14,12 @@ use crate::envelope::{parse_rfc3339, rfc3339};
 pub(super) struct Form<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Form<'a> {
-    pub(super) fn parse(body: &'a [u8]) -> Self {
-        Self(form_urlencoded::parse(body).collect())
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, Unmappable> {
+        if is_utf8_form(body) {
+            Ok(Self(form_urlencoded::parse(body).collect()))
+        } else {
+            Err(Unmappable::new("the form is not UTF-8"))
+        }
     }
 
     /// Nothing where the field is absent or empty.
@@ -53,6 +57,15 @@ impl<'a> Form<'a> {
     pub(super) fn word(&self, name: &str, words: &[&str]) -> Option<&str> {
         self.get(name).filter(|found| words.contains(found))
     }
+}
+
+/// Whether a form's names and values are texts: otherwise parsing would put other characters into their place.
+pub fn is_utf8_form(body: &[u8]) -> bool {
+    // What separates them is ASCII, so that the whole is UTF-8 where they are.
+    let is_high =
+        |pair: &[u8]| pair[0] == b'%' && matches!(pair[1] | 0x20, b'8'..=b'9' | b'a'..=b'f');
+    (body.is_ascii() && !body.windows(2).any(is_high))
+        || percent_encoding::percent_decode(body).decode_utf8().is_ok()
 }
 
 pub(super) fn json(body: &[u8]) -> Result<Value, Unmappable> {

@@ -15,5 +15,12 @@ pub fn map_event(body: &[u8], id: &str) -> Mapped {
         return Err(Unmappable::new("data is no object"));
     }
     let key = id.to_owned();
-    Ok(vec![Observation { event_type: event_type.into(), key, time, data, audience: Vec::new() }])
+    Ok(vec![Observation {
+        event_type: event_type.into(),
+        key,
+        earlier_key: None,
+        time,
+        data,
+        audience: Vec::new(),
+    }])
 }

@@ -38,7 +38,7 @@ const ANSWERED_BY: [&str; 7] = [
 
 /// `call-status`: the key is the call and its sequence number, which repeats share.
 pub fn map_call_status(body: &[u8]) -> Mapped {
-    let form = Form::parse(body);
+    let form = Form::parse(body)?;
     let sid = form.required("CallSid")?;
     let status = form.required_word("CallStatus", &CALL_STATUSES)?;
     let sequence = form.number("SequenceNumber");
@@ -66,7 +66,7 @@ pub fn map_call_status(body: &[u8]) -> Mapped {
 
 /// `recording-status`: the key is the recording and its status.
 pub fn map_recording_status(body: &[u8]) -> Mapped {
-    let form = Form::parse(body);
+    let form = Form::parse(body)?;
     let call = form.required("CallSid")?;
     let sid = form.required("RecordingSid")?;
     let status = form.required_word("RecordingStatus", &RECORDING_STATUSES)?;
@@ -91,7 +91,7 @@ pub fn map_recording_status(body: &[u8]) -> Mapped {
 
 /// `amd-status`: who answered.
 pub fn map_amd_status(body: &[u8]) -> Mapped {
-    let form = Form::parse(body);
+    let form = Form::parse(body)?;
     let sid = form.required("CallSid")?;
     let answered_by = form.required_word("AnsweredBy", &ANSWERED_BY)?;
     let data = Data::default()

@@ -3,16 +3,18 @@
 //! CallerDesk's report of a call does not always carry the id that its live notice had, but its number does not have
 //! two calls at a time: such a call is kept by its number and ends with the next report of that number.
 
+use std::borrow::Cow;
+
 use super::calls::{FINAL, order, rank};
 use super::doc::Doc;
 use super::{Change, Detail, Entry, Event, Listing, Rows, View};
 use crate::StreamId;
 use crate::envelope::{parse_rfc3339, rfc3339};
-use crate::providers::callerdesk::last_ten_digits;
+use crate::providers::callerdesk::{is_ringing, last_ten_digits};
 
 pub(super) const VIEW: View = View {
     name: "active-calls",
-    version: 2,
+    version: 3,
     stream: StreamId::Calls,
     listing: Listing::Chosen(is_active),
     counts_rows: false,
@@ -98,7 +100,8 @@ fn reported(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
     });
 }
 
-/// A notice of a call that is over already, or of one before it, came late.
+/// A notice of a call that is over already, or of one before it, came late. That a call rings may come behind that it
+/// was answered, and says then only when it began.
 fn went_live(event: &Event<'_>, id: &str, data: &Doc<'_>, head: &mut Doc<'_>) {
     let began = moment(data, "startTime");
     let is_before =
@@ -108,19 +111,29 @@ fn went_live(event: &Event<'_>, id: &str, data: &Doc<'_>, head: &mut Doc<'_>) {
     if is_over || is_older {
         return;
     }
+    let is_ringing = data.text("status").is_some_and(|status| is_ringing(&status));
+    let is_known = head.text("callSid").as_deref() == Some(id);
+    if is_known && is_ringing && head.get("answeredAt").is_some() {
+        head.take_earliest("startedAt", began.as_deref().unwrap_or(event.time));
+        return;
+    }
+    let rang = head.text("startedAt").filter(|_| is_known).map(Cow::into_owned);
     clear(head);
     for name in DESCRIPTION {
         head.take(name, data.get(name));
     }
     head.set_text("callSid", id);
     head.set_text("provider", "callerdesk");
-    head.set_text("status", "in-progress");
+    head.set_text("status", if is_ringing { "ringing" } else { "in-progress" });
     if let Some(began) = &began {
         head.set_text("_began", began);
     }
     let began = began.as_deref().unwrap_or(event.time);
     head.set_text("startedAt", began);
-    head.set_text("answeredAt", began);
+    head.take_earliest("startedAt", rang.as_deref().unwrap_or_default());
+    if !is_ringing {
+        head.set_text("answeredAt", began);
+    }
 }
 
 /// Only the provider's own clock tells that a report is of an earlier call. Where one of the two does not say its time,

@@ -1,13 +1,15 @@
 //! Alerts of people in danger: how each stands, who has it, and all that became of it. Listed are those not resolved.
 //! They are decided one after the other, so the order of the log is theirs.
 
+use serde_json::value::RawValue;
+
 use super::doc::{Doc, json_list};
 use super::{Detail, Entry, Event, Listing, Rows, View, change_row};
 use crate::StreamId;
 
 pub(super) const VIEW: View = View {
     name: "alerts",
-    version: 1,
+    version: 2,
     stream: StreamId::Crisis,
     listing: Listing::Chosen(is_open),
     counts_rows: false,
@@ -15,6 +17,9 @@ pub(super) const VIEW: View = View {
     show,
     found_by: None,
 };
+
+/// As many as one event may have.
+const MOST_SIGNALS: usize = 64;
 
 /// What an event leaves in the alert's own history.
 const TOLD: [&str; 12] = [
@@ -71,14 +76,14 @@ fn change(head: &mut Doc<'_>, name: &str, time: &str, data: &Doc<'_>) {
         "alert" => {
             head.take_earliest("raisedAt", time);
             head.take("severity", data.get("severity"));
-            head.take("signals", data.get("signals"));
+            add_signals(head, data);
             if head.get("state").is_none() {
                 head.set_text("state", "open");
             }
         }
         "severity_raised" => {
             head.take("severity", data.get("severity"));
-            head.take("signals", data.get("signals"));
+            add_signals(head, data);
         }
         "acknowledged" => acknowledge(head, time, data.get("acknowledgedBy")),
         "assigned" => {
@@ -115,6 +120,19 @@ fn change(head: &mut Doc<'_>, name: &str, time: &str, data: &Doc<'_>) {
         _ => {}
     }
     head.take("round", data.get("round"));
+}
+
+/// What made an alert worse comes behind what it was raised for. A row that version 1 left has only what came last.
+fn add_signals(head: &mut Doc<'_>, data: &Doc<'_>) {
+    let read = |json| serde_json::from_str::<Vec<&RawValue>>(json).unwrap_or_default();
+    let mut all = head.get("signals").map_or_else(Vec::new, read);
+    for signal in data.get("signals").map_or_else(Vec::new, read) {
+        if all.len() < MOST_SIGNALS && !all.iter().any(|known| known.get() == signal.get()) {
+            all.push(signal);
+        }
+    }
+    let all = json_list(all.into_iter().map(|signal| signal.get().to_owned()));
+    head.set("signals", all);
 }
 
 fn acknowledge(head: &mut Doc<'_>, time: &str, by: Option<&str>) {

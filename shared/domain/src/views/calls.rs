@@ -4,10 +4,11 @@
 use super::doc::{Doc, json_list};
 use super::{Change, Detail, Entry, Event, Listing, Rows, View};
 use crate::StreamId;
+use crate::providers::callerdesk::is_ringing;
 
 pub(super) const VIEW: View = View {
     name: "calls",
-    version: 1,
+    version: 2,
     stream: StreamId::Calls,
     listing: Listing::All,
     counts_rows: false,
@@ -261,6 +262,7 @@ fn reported(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
     let Some(id) = data.text("callId") else { return };
     let said = data.text("status").unwrap_or_default();
     let status = match (event.kind, &*said) {
+        ("call.live", said) if is_ringing(said) => "ringing",
         ("call.live", _) => "in-progress",
         (_, "Completed") => "completed",
         (_, "No Answer") => "no-answer",
@@ -273,7 +275,7 @@ fn reported(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
         head.take_highest("duration", data.integer("durationSeconds"));
         head.take_highest("talkSeconds", data.integer("talkSeconds"));
         let (began, ended) = (data.text("startTime"), data.text("endTime"));
-        let happened = if status == "in-progress" { &began } else { &ended };
+        let happened = if event.kind == "call.live" { &began } else { &ended };
         set_status(head, status, None, happened.as_deref().unwrap_or(event.time));
         head.take_earliest("startedAt", began.as_deref().unwrap_or_default());
     });

@@ -126,6 +126,8 @@ fn a_conversation_is_minted_for_its_caller_and_the_same_for_a_repeat() {
     assert!(owned_id::belongs_to(&first.entity, &tenant(), "7"));
     assert_eq!(first.field("conversationId"), Some(&*first.entity));
     assert_eq!(start(json!(null)).unwrap().entity, first.entity);
+    let bare = start(json!("maya")).unwrap();
+    assert_eq!((&bare.entity, bare.field("avatarId")), (&first.entity, Some("maya")));
     let other = Wish { id: Some("k-2".to_owned()), ..wish(json!({})) };
     assert_ne!(command("conversation:start", Role::User, other).unwrap().entity, first.entity);
     refused_at("conversation:start", json!({ "conversationId": "c-9" }), "/conversationId");

@@ -11,7 +11,7 @@ fn all(body: &[u8]) -> Vec<Mapped> {
         twilio::map_recording_status(body),
         twilio::map_amd_status(body),
         twilio::map_quality_insights(body),
-        callerdesk::map_event(body, "acme", None),
+        callerdesk::map_event(body, "acme", None, 7),
         whatsapp::map_events(body, whatsapp::Owner::default()),
         elevenlabs::map_post_call(body, None, &super::acme()),
         standard::map_event(body, "msg_1"),

@@ -205,3 +205,23 @@ fn a_callerdesk_call_is_compared_with_a_report_by_the_providers_clock_alone() {
     assert_eq!(listed(&[live("a", Some(start)), report("a", after), report("b", before)]), 0);
     assert_eq!(listed(&[report("b", before), live("a", Some(start))]), 1);
 }
+
+#[test]
+fn a_callerdesk_call_rings_until_it_is_picked_up() {
+    let live = |second, status: &str| {
+        let data = json!({ "callId": "k", "status": status, "phoneNumber": "+919876543210" });
+        given("call.live", second, data)
+    };
+    let (rings, picked) = (live(1, "Ringing"), live(5, "Picked"));
+    for (name, key) in [("active-calls", "phone:9876543210"), ("calls", "k")] {
+        let view = find(name).unwrap();
+        let shown = |events: &[&Given]| Table::fold(view, events.iter().copied()).show(view, key);
+        let ringing = shown(&[&rings]);
+        includes(&ringing, json!({ "status": "ringing", "startedAt": rings.time }));
+        assert_eq!(ringing.get("answeredAt"), None, "{ringing}");
+        for events in [[&rings, &picked], [&picked, &rings]] {
+            let answered = json!({ "status": "in-progress", "startedAt": rings.time, "answeredAt": picked.time });
+            includes(&shown(&events), answered);
+        }
+    }
+}

@@ -199,6 +199,25 @@ fn the_severity_of_an_alert_is_what_was_found_last() {
 }
 
 #[test]
+fn an_alert_has_all_its_signals_each_once_in_the_order_they_came() {
+    let view = find("alerts").unwrap();
+    let signals = |kind: &str, second: u32, signals: Value| {
+        crisis(kind, second, json!({ "severity": "imminent", "signals": signals }))
+    };
+    let told = [
+        signals("alert", 1, json!(["self-harm", { "word": "plan" }])),
+        signals("severity_raised", 2, json!(["means", "self-harm", { "word": "plan" }, "means"])),
+        crisis("severity_raised", 3, json!({ "severity": "imminent" })),
+    ];
+    let shown = Table::fold(view, &told).show(view, "c-1");
+    assert_eq!(shown["signals"], json!(["self-harm", { "word": "plan" }, "means"]));
+    let more: Vec<String> = (0..64).map(|n| n.to_string()).collect();
+    let many = [told[0].clone(), signals("severity_raised", 2, json!(more))];
+    let shown = Table::fold(view, &many).show(view, "c-1");
+    assert_eq!(shown["signals"].as_array().unwrap().len(), 64, "what one event may have");
+}
+
+#[test]
 fn what_a_device_is_known_of_does_not_grow_with_the_alerts_events() {
     let view = find("deliveries").unwrap();
     let told = |sequence: u64| {
