@@ -5,6 +5,7 @@ mod banner;
 mod broker;
 mod listeners;
 pub(crate) mod ready;
+mod restart;
 mod services;
 mod settings;
 
@@ -103,7 +104,7 @@ impl Platform {
         let ops = listeners.ops_urls()?;
         let mut tasks = Tasks::new(stop);
         services::spawn(&mut tasks, listeners, &self.settings, &self.secrets, broker)?;
-        let halt = tasks.shutdown();
+        let (halt, halted) = (tasks.shutdown(), tasks.shutdown());
         tasks.spawn("start", async move {
             tokio::select! {
                 ready = ready::wait(&ops) => ready?,
@@ -120,7 +121,7 @@ impl Platform {
         let mut services = Box::pin(tasks.finish(GRACE));
         let outcome = tokio::select! {
             outcome = &mut services => outcome,
-            reason = broker.ended() => {
+            reason = broker.keep_running(&halted) => {
                 stop.cancel();
                 // The reason is the broker's end; what fails while stopping is told in the log.
                 let _ = services.await;

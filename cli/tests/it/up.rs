@@ -1,6 +1,6 @@
 //! `throughline up` from its first line to its last process.
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use crate::program::{Folder, Up, is_alive};
@@ -64,6 +64,64 @@ fn what_was_published_is_there_after_a_crash_that_leaves_nats_behind() {
     up.signal(Signal::TERM);
     assert_eq!(up.ends(), Some(0));
     assert!(!is_alive(nats), "nats-server outlived it");
+}
+
+/// Kills the folder's nats-server; the platform has it back, and it is another one.
+#[track_caller]
+fn strike(folder: &Folder, up: &mut Up) {
+    let nats = folder.nats_pid();
+    up.told.clear();
+    kill_process(nats, Signal::KILL).unwrap();
+    up.tells("nats-server ended");
+    up.tells("nats-server is running again");
+    assert_ne!(folder.nats_pid(), nats);
+}
+
+#[test]
+fn a_killed_nats_is_started_again_and_publishing_goes_on() {
+    let folder = Folder::new();
+    let mut up = folder.up(&[]);
+    up.says(RUNNING);
+    published(&folder, 1);
+    strike(&folder, &mut up);
+    assert_eq!(published(&folder, 1)["events"][0]["duplicate"], true);
+    published(&folder, 2);
+    // One that an earlier run left behind is no child, and comes back all the same.
+    up.signal(Signal::KILL);
+    up.ends();
+    let nats = folder.nats_pid();
+    let mut up = folder.up(&[]);
+    up.says(RUNNING);
+    assert_eq!(folder.nats_pid(), nats, "it goes on with the one that is there");
+    strike(&folder, &mut up);
+    published(&folder, 3);
+    assert_eq!(calls(&folder), [1, 2, 3]);
+    let nats = folder.nats_pid();
+    up.signal(Signal::TERM);
+    assert_eq!(up.ends(), Some(0));
+    assert!(!is_alive(nats), "nats-server outlived it");
+    assert!(!up.all_told().contains("killed"), "{}", up.told);
+}
+
+#[test]
+fn an_orderly_stop_without_a_nats_neither_starts_nor_kills_one() {
+    let folder = Folder::new();
+    let binary = runtime::nats_binary::find_or_fetch(&runtime::config::Environment).unwrap();
+    let copy = folder.data().with_extension("nats-server");
+    std::fs::copy(binary, &copy).unwrap();
+    let mut command = folder.up_command(&[]);
+    command.env("NATS_SERVER_BIN", &copy);
+    let mut up = Up::start(command);
+    up.says(RUNNING);
+    std::fs::remove_file(&copy).unwrap();
+    let nats = folder.nats_pid();
+    kill_process(nats, Signal::KILL).unwrap();
+    up.tells("nats-server ended");
+    up.signal(Signal::INT);
+    assert_eq!(up.ends(), Some(0));
+    let told = up.all_told();
+    assert!(!told.contains("killed") && !told.contains("running again"), "{told}");
+    assert!(!folder.data().join("nats/nats-server.pid").exists());
 }
 
 #[test]
