@@ -170,6 +170,43 @@ fn a_tail_goes_on_behind_its_last_event_when_everything_was_killed_and_started_a
 }
 
 #[test]
+fn a_tail_tells_and_counts_only_what_was_asked_for() {
+    let folder = Folder::new();
+    let mut up = folder.up(&[]);
+    up.says(RUNNING);
+    // An administrator is in this one's channel, too.
+    let activity = r#"{"activity":{"userId":"7","userName":"Jo","action":"did","resource":"it"}}"#;
+    folder.succeed(&["publish", "team.activity", activity]);
+    published(&folder, 1);
+    let told = |channel: &str| {
+        folder.succeed(&["tail", channel, "--after", "earliest", "--count", "1", "--json"])
+    };
+    assert!(told("dashboard:overview").contains("\"calls\":1"));
+    assert!(told("team").contains("\"userName\":\"Jo\""));
+}
+
+#[test]
+fn lines_that_were_not_published_are_told() {
+    let folder = Folder::new();
+    let mut up = folder.up(&[]);
+    up.says(RUNNING);
+    let good = |number: u32| {
+        let data = format!("{{\"type\":\"voice_call\",\"calls\":{number}}}");
+        format!("{{\"type\":\"metric.update\",\"data\":{data},\"id\":\"event-{number}\"}}\n")
+    };
+    let bad = good(2).replace(":2}", ":\"two\"}");
+    let input = folder.data().join("events.ndjson");
+    std::fs::write(&input, [&good(1), "\n", &bad, &good(3)].concat()).unwrap();
+    let mut publish = folder.command(&["publish", "--lines"]);
+    let output = publish.stdin(std::fs::File::open(&input).unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("line 3 (id event-2): refused: 422"), "{told}");
+    assert!(told.contains("1 line behind it was not sent"), "{told}");
+    assert_eq!(calls(&folder), [1]);
+}
+
+#[test]
 fn the_demo_fills_the_channels() {
     let folder = Folder::new();
     let mut up = folder.up(&["--demo"]);
