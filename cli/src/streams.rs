@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use runtime::config::{Environment, NATS_CREDS, NATS_URL, Reader, STRICT_DURABILITY};
-use runtime::nats::{Credentials, Nats, NatsConfig};
+use runtime::nats::{ConnectError, Credentials, Nats, NatsConfig};
 use runtime::provision::{self, ApplyOptions, Definitions, Durability, Report, State, Update};
 use serde_json::json;
 use tracing::warn;
@@ -123,7 +123,10 @@ pub(crate) fn admin(url: &str) -> NatsConfig {
 }
 
 pub(crate) async fn connect(config: &NatsConfig) -> Result<Nats, Failure> {
-    let told = |error| Failure::failed("NATS", error);
+    let told = |error| match error {
+        ConnectError::Refused => refused(config),
+        error => Failure::failed("NATS", error),
+    };
     let nats = Nats::connect(config).await.map_err(told)?;
     nats.wait_connected(CONNECT_WITHIN).await.map_err(told)?;
     Ok(nats)
@@ -131,6 +134,24 @@ pub(crate) async fn connect(config: &NatsConfig) -> Result<Nats, Failure> {
 
 pub(crate) fn definitions(folder: Option<&std::path::Path>) -> Result<Definitions, Failure> {
     let definitions = folder.map_or_else(Definitions::builtin, Definitions::load);
+/// What to look at when the server does not take who we are. The URL is not repeated: it may hold a password.
+fn refused(config: &NatsConfig) -> Failure {
+    let reader = Reader::new(&Environment);
+    let (said, look) = if config.credentials.is_some() {
+        ("refused the user or the password", "see the file that NATS_CREDS names")
+    } else if !config.url.contains('@') {
+        (
+            "asks for a user and a password",
+            "the URL names none: NATS_URL (or --nats-url) such as nats://admin:password@localhost:4222, or NATS_CREDS",
+        )
+    } else if reader.given(&NATS_URL).is_some() {
+        ("refused the user or the password", "see NATS_URL")
+    } else {
+        ("refused the user or the password", "see --nats-url, or the passwords in the data folder")
+    };
+    Failure::Failed(format!("the NATS server {said}; {look}"))
+}
+
     definitions.map_err(|error| Failure::failed("the definitions", error))
 }
 

@@ -74,8 +74,9 @@ impl Broker {
             credentials: given.clone(),
             service: service.to_owned(),
         };
-        let promised = streams::demand(&config("sys"), strict).await?;
+        // Who may not connect is told so first.
         let nats = Box::pin(streams::connect(&config("admin"))).await?;
+        let promised = streams::demand(&config("sys"), strict).await?;
         let definitions = streams::definitions(None)?;
         // A store of one's own follows the program that opens it; one of somebody else is theirs to change.
         let update = match self {

@@ -155,6 +155,33 @@ impl Drop for Server {
 }
 
 #[test]
+fn who_may_not_connect_is_told_so_at_once_and_where_to_look() {
+    let folder = Folder::new();
+    let (_server, url) = lazy_server(&folder);
+    let told = |arguments: &[&str], url: &str| {
+        let mut command = folder.command(arguments);
+        command.env("GATEWAY_LISTEN", "127.0.0.1:0").env("INGEST_LISTEN", "127.0.0.1:0");
+        let output = command.env("NATS_URL", url).env("OPS_PORT_BASE", "0").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        // One line: not one for each attempt.
+        assert_eq!(told.lines().count(), 1, "{told}");
+        told
+    };
+    let wrong = url.replace("://", "://admin:wrong@");
+    for arguments in [&["streams", "check"][..], &["up"]] {
+        let refused = told(arguments, &wrong);
+        assert!(refused.contains("refused the user or the password; see NATS_URL"), "{refused}");
+        assert!(!refused.contains("wrong@"), "{refused}");
+        let unnamed = told(arguments, &url);
+        assert!(
+            unnamed.contains("asks for a user and a password; the URL names none"),
+            "{unnamed}"
+        );
+    }
+}
+
+#[test]
 fn a_server_that_syncs_too_seldom_is_told_loudly_and_refused_before_anything_is_made() {
     let folder = Folder::new();
     let (_server, url) = lazy_server(&folder);
