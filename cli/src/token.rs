@@ -161,11 +161,15 @@ fn show_sources(folder: &DataFolder) -> Result<(), Failure> {
         return line(&format!("\nThe sources and their secrets are those of {}", own.display()));
     }
     let sources = Sources::read(&folder.secrets_path().join("sources.toml"))?;
-    let rows: Vec<[String; 3]> = sources
+    let rows: Vec<[String; 4]> = sources
         .iter()
         .map(|source| {
             let path = format!("/webhooks/{}/…", source.name);
-            [source.provider.clone(), path, source.secret().to_owned()]
+            let signed = match &*source.public_url {
+                "" => String::new(),
+                url => format!("signs for {url}"),
+            };
+            [source.provider.clone(), path, source.secret().to_owned(), signed]
         })
         .collect();
     write_out(format!("\nSecrets of the sources\n{}", aligned(&rows)).as_bytes())

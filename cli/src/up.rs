@@ -97,9 +97,10 @@ impl Platform {
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
         let endpoints = listeners.endpoints(broker.address(), &self.settings)?;
+        let before = data::Endpoints::of(&self.folder);
         endpoints.write(&self.folder)?;
         if self.settings.has_own_sources() {
-            self.secrets.move_sources(&endpoints.ingest)?;
+            self.secrets.move_sources(&before.ingest, &endpoints.ingest)?;
         }
         let ops = listeners.ops_urls()?;
         let mut tasks = Tasks::new(stop);

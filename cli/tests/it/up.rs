@@ -253,8 +253,10 @@ fn what_is_printed_is_true_where_the_environment_says_who_may_connect_and_where(
     assert!(!up.printed.contains("eyJ"), "no token is taken: {}", up.printed);
     let ingest = up.printed.lines().find_map(|line| line.strip_prefix("Ingest"));
     let ingest = ingest.unwrap().split_whitespace().next().unwrap();
-    let port = ingest.rsplit(':').next().unwrap();
     let sources = std::fs::read_to_string(folder.data().join("secrets/sources.toml")).unwrap();
-    let signed = format!("public_url = \"http://localhost:{port}\"");
+    let signed = format!("public_url = \"{ingest}\"");
     assert!(sources.contains(&signed), "{signed} in {sources}");
+    let told = folder.succeed(&["token"]);
+    let twilio = told.lines().find(|line| line.starts_with("twilio")).unwrap();
+    assert!(twilio.ends_with(&format!("signs for {ingest}")), "{twilio}");
 }
