@@ -83,6 +83,13 @@ pub(crate) enum Command {
 /// What every command that talks to a running platform takes.
 pub(crate) type Target = client::Target;
 
+/// What a command's own arguments are read as.
+#[cfg(test)]
+pub(crate) fn parsed<A: clap::Args>(words: &[&str]) -> Result<A, clap::Error> {
+    let command = A::augment_args(clap::Command::new("throughline").no_binary_name(true));
+    A::from_arg_matches(&command.try_get_matches_from(words)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

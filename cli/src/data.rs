@@ -12,7 +12,7 @@ use runtime::config::{DEFAULT_TENANT, Environment, Reader};
 
 use crate::failure::Failure;
 
-pub(crate) use endpoints::Endpoints;
+pub(crate) use endpoints::{Endpoints, shown};
 pub(crate) use lock::Lock;
 pub(crate) use secrets::Secrets;
 

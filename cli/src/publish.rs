@@ -36,14 +36,41 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let events = if arguments.lines { lines()? } else { vec![single(&arguments)?] };
+    if !arguments.lines {
+        let event = single(&arguments)?;
+        let answer = arguments.target.ingest()?.post("/v1/events", &event).await?;
+        return show(&answer, arguments.json);
+    }
+    let lines = lines(&standard_input()?)?;
     let client = arguments.target.ingest()?;
     // One by one: order is kept, and each answer says where its event is stored.
-    for event in events {
-        let answer = client.post("/v1/events", &event).await?;
+    for (at, line) in lines.iter().enumerate() {
+        let answer = client.post("/v1/events", &line.event).await;
+        let answer = answer.map_err(|failure| line.stopped(&failure, lines.len() - at - 1))?;
         show(&answer, arguments.json)?;
     }
     Ok(())
+}
+
+#[derive(Debug)]
+struct Line {
+    /// In the input, from 1 and with the empty ones.
+    number: usize,
+    event: Value,
+}
+
+impl Line {
+    /// What a person needs to go on by hand.
+    fn stopped(&self, failure: &Failure, left: usize) -> Failure {
+        let id = self.event.get("id").and_then(Value::as_str);
+        let id = id.map_or_else(String::new, |id| format!(" (id {id})"));
+        let left = match left {
+            0 => String::new(),
+            1 => "\n1 line behind it was not sent".to_owned(),
+            left => format!("\n{left} lines behind it were not sent"),
+        };
+        Failure::Failed(format!("line {}{id}: {failure}{left}", self.number))
+    }
 }
 
 fn single(arguments: &Arguments) -> Result<Value, Failure> {
@@ -59,8 +86,22 @@ fn single(arguments: &Arguments) -> Result<Value, Failure> {
     Ok(event)
 }
 
-fn lines() -> Result<Vec<Value>, Failure> {
-    standard_input()?.lines().filter(|line| !line.trim().is_empty()).map(parsed).collect()
+/// The lines that hold something.
+fn lines(text: &str) -> Result<Vec<Line>, Failure> {
+    let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let read = |(index, line)| {
+        let number = index + 1;
+        let told = |error| Failure::Usage(not_json(number, &error));
+        Ok(Line { number, event: serde_json::from_str(line).map_err(told)? })
+    };
+    numbered.map(read).collect()
+}
+
+/// To the parser every line is the first one.
+fn not_json(number: usize, error: &serde_json::Error) -> String {
+    let (text, column) = (error.to_string(), error.column());
+    let reason = text.rsplit_once(" at line ").map_or(&*text, |(reason, _)| reason);
+    format!("line {number} is not JSON: {reason} at column {column}; nothing was published")
 }
 
 fn parsed(text: &str) -> Result<Value, Failure> {
@@ -97,4 +138,32 @@ fn show(answer: &[u8], as_json: bool) -> Result<(), Failure> {
         ))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str =
+        "{\"type\":\"a\",\"id\":\"e-1\"}\n\n{\"type\":\"b\"}\n  \n{\"type\":\"c\"}\n";
+
+    #[test]
+    fn a_refusal_names_its_line_of_the_input_and_what_was_not_sent() {
+        let lines = lines(TEXT).unwrap();
+        let told = |at: usize| {
+            let refused = Failure::Failed("refused".to_owned());
+            lines[at].stopped(&refused, lines.len() - at - 1).to_string()
+        };
+        assert_eq!(told(0), "line 1 (id e-1): refused\n2 lines behind it were not sent");
+        assert_eq!(told(1), "line 3: refused\n1 line behind it was not sent");
+        assert_eq!(told(2), "line 5: refused");
+    }
+
+    #[test]
+    fn what_is_not_json_names_its_line_of_the_input() {
+        let told = lines(&format!("{TEXT}{{\"type\":\n")).unwrap_err().to_string();
+        let expected =
+            "line 6 is not JSON: EOF while parsing a value at column 8; nothing was published";
+        assert_eq!(told, expected);
+    }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use runtime::config::{Environment, NATS_CREDS, NATS_URL, Reader, STRICT_DURABILITY};
-use runtime::nats::{Credentials, Nats, NatsConfig};
+use runtime::nats::{ConnectError, Credentials, Nats, NatsConfig};
 use runtime::provision::{self, ApplyOptions, Definitions, Durability, Report, State, Update};
 use serde_json::json;
 use tracing::warn;
@@ -53,6 +53,8 @@ struct Options {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     init_log()?;
+    // A mistake in it is told before anybody is asked.
+    let strict = strict()?;
     match arguments.action {
         Action::Check(options) => {
             let (nats, _) = options.connect().await?;
@@ -66,7 +68,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Action::Apply { options, update } => {
             let (nats, system) = options.connect().await?;
             // Asked before anything is made: a server that is refused is left as it was.
-            let promised = demand(&system, strict()?).await?;
+            let promised = demand(&system, strict).await?;
             let apply = ApplyOptions { replicas: options.replicas, update: how(update) };
             let report = provision::apply(&nats, &options.definitions()?, apply)
                 .await
@@ -123,10 +125,31 @@ pub(crate) fn admin(url: &str) -> NatsConfig {
 }
 
 pub(crate) async fn connect(config: &NatsConfig) -> Result<Nats, Failure> {
-    let told = |error| Failure::failed("NATS", error);
+    let told = |error| match error {
+        ConnectError::Refused => refused(config),
+        error => Failure::failed("NATS", error),
+    };
     let nats = Nats::connect(config).await.map_err(told)?;
     nats.wait_connected(CONNECT_WITHIN).await.map_err(told)?;
     Ok(nats)
+}
+
+/// What to look at when the server does not take who we are. The URL is not repeated: it may hold a password.
+fn refused(config: &NatsConfig) -> Failure {
+    let reader = Reader::new(&Environment);
+    let (said, look) = if config.credentials.is_some() {
+        ("refused the user or the password", "see the file that NATS_CREDS names")
+    } else if !config.url.contains('@') {
+        (
+            "asks for a user and a password",
+            "the URL names none: NATS_URL (or --nats-url) such as nats://admin:password@localhost:4222, or NATS_CREDS",
+        )
+    } else if reader.given(&NATS_URL).is_some() {
+        ("refused the user or the password", "see NATS_URL")
+    } else {
+        ("refused the user or the password", "see --nats-url, or the passwords in the data folder")
+    };
+    Failure::Failed(format!("the NATS server {said}; {look}"))
 }
 
 pub(crate) fn definitions(folder: Option<&std::path::Path>) -> Result<Definitions, Failure> {

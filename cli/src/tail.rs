@@ -80,7 +80,8 @@ struct Tail {
 impl Tail {
     async fn follow(&mut self, client: &Client) -> Result<Ended, Failure> {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("channels", &self.arguments.channels.join(","));
+        // What a role is in besides was not asked for, and would be counted.
+        query.append_pair("channels", &self.arguments.channels.join(",")).append_pair("only", "1");
         if self.cursor.as_deref() == Some("earliest") {
             query.append_pair("after", "earliest");
         }
@@ -147,19 +148,12 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
+    use crate::arguments::parsed;
 
     #[test]
     fn how_things_stand_behind_a_gap_is_no_event() {
-        let Line { arguments } = Line::parse_from(["tail", "calls", "-n", "1"]);
+        let arguments = parsed::<Arguments>(&["calls", "-n", "1"]).unwrap();
         let mut tail = Tail { cursor: None, left: arguments.count, arguments };
         let mut is_last = |name: &str| {
             let (name, data) = (name.to_owned(), "{}".to_owned());

@@ -5,6 +5,7 @@ mod banner;
 mod broker;
 mod listeners;
 pub(crate) mod ready;
+mod restart;
 mod services;
 mod settings;
 
@@ -96,14 +97,15 @@ impl Platform {
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
         let endpoints = listeners.endpoints(broker.address(), &self.settings)?;
+        let before = data::Endpoints::of(&self.folder);
         endpoints.write(&self.folder)?;
         if self.settings.has_own_sources() {
-            self.secrets.move_sources(&endpoints.ingest)?;
+            self.secrets.move_sources(&before.ingest, &endpoints.ingest)?;
         }
         let ops = listeners.ops_urls()?;
         let mut tasks = Tasks::new(stop);
         services::spawn(&mut tasks, listeners, &self.settings, &self.secrets, broker)?;
-        let halt = tasks.shutdown();
+        let (halt, halted) = (tasks.shutdown(), tasks.shutdown());
         tasks.spawn("start", async move {
             tokio::select! {
                 ready = ready::wait(&ops) => ready?,
@@ -120,7 +122,7 @@ impl Platform {
         let mut services = Box::pin(tasks.finish(GRACE));
         let outcome = tokio::select! {
             outcome = &mut services => outcome,
-            reason = broker.ended() => {
+            reason = broker.keep_running(&halted) => {
                 stop.cancel();
                 // The reason is the broker's end; what fails while stopping is told in the log.
                 let _ = services.await;

@@ -122,20 +122,12 @@ fn segment(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
+    use crate::arguments::parsed;
 
     #[track_caller]
     fn check(given: &[&str], expected: &str) {
-        let given = [&["view"], given].concat();
-        assert_eq!(path(&Line::try_parse_from(given).unwrap().arguments), expected);
+        assert_eq!(path(&parsed(given).unwrap()), expected);
     }
 
     #[test]
@@ -153,14 +145,14 @@ mod tests {
     fn what_is_no_day_is_refused() {
         check(&["metrics", "--since", "2026-01-31"], "/v1/views/metrics?startDate=2026-01-31");
         for bad in ["2026-13-45", "2026-02-30", "yesterday", "20260131", "2026-W05-6", ""] {
-            assert!(Line::try_parse_from(["view", "metrics", "--since", bad]).is_err(), "{bad}");
+            assert!(parsed::<Arguments>(&["metrics", "--since", bad]).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_view_is_named_or_built_anew() {
-        assert!(Line::try_parse_from(["view"]).is_err());
-        let line = Line::try_parse_from(["view", "rebuild", "calls"]).unwrap();
-        assert!(matches!(line.arguments.action, Some(Action::Rebuild(_))));
+        assert!(parsed::<Arguments>(&[]).is_err());
+        let arguments: Arguments = parsed(&["rebuild", "calls"]).unwrap();
+        assert!(matches!(arguments.action, Some(Action::Rebuild(_))));
     }
 }

@@ -24,6 +24,11 @@ impl Default for Endpoints {
     }
 }
 
+/// An address as people write it, and as a provider that is played on this machine signs it.
+pub(crate) fn shown(url: &str) -> String {
+    url.replacen("://127.0.0.1:", "://localhost:", 1)
+}
+
 impl Endpoints {
     /// What `up` wrote last, or the platform's usual ports.
     pub(crate) fn of(folder: &DataFolder) -> Self {

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use runtime::nats_server::Passwords;
 
-use crate::data::DataFolder;
+use crate::data::{DataFolder, shown};
 use crate::failure::Failure;
 
 /// The users of nats-server: one per service, the provisioner, and the system account's.
@@ -53,11 +53,11 @@ impl Secrets {
         Ok(secrets)
     }
 
-    /// Has what the development sources sign, which is this machine's address, follow ingest to its port.
-    pub(crate) fn move_sources(&self, ingest: &str) -> Result<(), Failure> {
+    /// Has what the development sources sign, which is this machine's address, follow ingest to where it is now.
+    pub(crate) fn move_sources(&self, before: &str, now: &str) -> Result<(), Failure> {
         let told = |error| Failure::failed(self.sources.display().to_string(), error);
         let old = std::fs::read_to_string(&self.sources).map_err(told)?;
-        let new = at_address(&old, ingest);
+        let new = at_address(&old, &shown(before), &shown(now));
         if new == old { Ok(()) } else { std::fs::write(&self.sources, new).map_err(told) }
     }
 
@@ -113,16 +113,17 @@ fn keep(path: &Path, make: &dyn Fn() -> String) -> Result<String, Failure> {
     }
 }
 
-/// The sources with this machine's name wherever it stood, at ingest's scheme and port; other addresses stay.
-fn at_address(sources: &str, ingest: &str) -> String {
-    let (scheme, rest) = ingest.split_once("://").unwrap_or(("http", ingest));
-    let port = rest.rsplit(':').next().unwrap_or_default();
+/// The sources with the address that is printed, where this machine's name or ingest's last address stood; others stay.
+fn at_address(sources: &str, before: &str, now: &str) -> String {
+    let is_local = |url: &str| {
+        let port = url.split_once("://localhost:").map(|(_, port)| port);
+        port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+    };
     let is_ours = |line: &&str| {
         let url = line.trim().strip_prefix("public_url = \"").and_then(|url| url.strip_suffix('"'));
-        url.and_then(|url| url.split_once("://localhost:"))
-            .is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+        url.is_some_and(|url| url == before || is_local(url))
     };
-    let moved = format!("public_url = \"{scheme}://localhost:{port}\"");
+    let moved = format!("public_url = \"{now}\"");
     let lines = sources.lines().map(|line| if is_ours(&line) { &*moved } else { line });
     lines.map(|line| format!("{line}\n")).collect()
 }
@@ -182,10 +183,14 @@ mod tests {
     fn what_the_sources_sign_follows_ingest_and_nothing_else_does() {
         let mine = "public_url = \"https://hooks.example.com\"\n";
         let old = format!("{mine}{}", sources("acme"));
-        let moved = at_address(&old, "https://127.0.0.1:9443");
+        let (usual, tls, lan) =
+            ("http://localhost:8090", "https://localhost:9443", "http://192.0.2.7:8090");
+        let moved = at_address(&old, usual, tls);
         assert!(moved.contains("public_url = \"https://localhost:9443\"\n"), "{moved}");
         assert!(moved.starts_with(mine), "{moved}");
-        assert_eq!(at_address(&moved, "http://127.0.0.1:8090"), old);
+        let away = at_address(&moved, tls, lan);
+        assert!(away.contains("public_url = \"http://192.0.2.7:8090\"\n"), "{away}");
+        assert_eq!(at_address(&away, lan, usual), old);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use domain::Role;
 
-use crate::data::{DataFolder, Endpoints};
+use crate::data::{DataFolder, Endpoints, shown};
 use crate::failure::Failure;
 use crate::table::{aligned, write_out};
 use crate::token;
@@ -40,7 +40,8 @@ fn text(
     ops: &[(&'static str, String)],
     tokens: &[[String; 2]],
 ) -> String {
-    let Endpoints { gateway, ingest, nats, tenant } = endpoints;
+    let Endpoints { nats, tenant, .. } = endpoints;
+    let (gateway, ingest) = (&shown(&endpoints.gateway), &shown(&endpoints.ingest));
     let health: Vec<String> =
         ops.iter().map(|(name, url)| format!("{name} {url}/readyz")).collect();
     let places = [

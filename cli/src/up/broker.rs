@@ -8,10 +8,12 @@ use runtime::nats::NatsConfig;
 use runtime::nats_binary::{self, NoServer};
 use runtime::nats_server::{NatsServer, ServerConfig};
 use runtime::provision::{self, ApplyOptions, Update};
+use tokio_util::sync::CancellationToken;
 
 use crate::data::{DataFolder, Secrets};
 use crate::failure::Failure;
 use crate::streams;
+use crate::up::restart;
 use crate::up::settings::Settings;
 
 const STOP_WITHIN: Duration = Duration::from_secs(15);
@@ -72,8 +74,9 @@ impl Broker {
             credentials: given.clone(),
             service: service.to_owned(),
         };
-        let promised = streams::demand(&config("sys"), strict).await?;
+        // Who may not connect is told so first.
         let nats = Box::pin(streams::connect(&config("admin"))).await?;
+        let promised = streams::demand(&config("sys"), strict).await?;
         let definitions = streams::definitions(None)?;
         // A store of one's own follows the program that opens it; one of somebody else is theirs to change.
         let update = match self {
@@ -86,19 +89,17 @@ impl Broker {
         streams::record(&promised, &nats).await
     }
 
-    /// Ends, with the reason, when a server of our own does; never otherwise.
-    pub(crate) async fn ended(&mut self) -> Failure {
-        match self {
-            Self::Own(server) => {
-                let how = match server.wait().await {
-                    Ok(Some(status)) => status.to_string(),
-                    Ok(None) => "how is not known".to_owned(),
-                    Err(error) => error.to_string(),
-                };
-                Failure::Failed(format!("nats-server ended ({how}); its log is in the data folder"))
+    /// Starts a server of our own again whenever it ends, until `stop`; it returns, with the reason, when that cannot
+    /// be done, and never otherwise.
+    pub(crate) async fn keep_running(&mut self, stop: &CancellationToken) -> Failure {
+        if let Self::Own(server) = self {
+            tokio::select! {
+                // In an orderly stop the server is the last to go, and nothing is served for which it would come back.
+                () = stop.cancelled() => {}
+                reason = restart::keep(server) => return reason,
             }
-            Self::External(_) => std::future::pending().await,
         }
+        std::future::pending().await
     }
 
     /// After the services, which drain into it.

@@ -82,8 +82,9 @@ pub(crate) struct Settings {
     left_to_us: Vec<&'static str>,
 }
 
-/// Quiet: a terminal is for what goes wrong. Connections of our own come and go with what `up` starts and stops.
-pub(crate) const LOG: &str = "warn,runtime::nats::connection=error";
+/// Quiet: a terminal is for what goes wrong. Connections of our own come and go with what `up` starts and stops, and
+/// the client below them tells of every single attempt.
+pub(crate) const LOG: &str = "warn,runtime::nats::connection=error,async_nats::connector=off";
 
 /// What is made up when none of the names beside it is set.
 const MADE_UP: [(&str, &[&str]); 3] = [

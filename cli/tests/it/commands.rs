@@ -73,6 +73,17 @@ fn without_a_platform_the_way_to_start_one_is_told() {
 }
 
 #[test]
+fn a_mistake_is_told_before_a_server_is_looked_for() {
+    let folder = Folder::new();
+    let mut check = folder.command(&["streams", "check"]);
+    check.env("NATS_URL", "nats://127.0.0.1:1").env("STRICT_DURABILITY", "perhaps");
+    let output = check.output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("STRICT_DURABILITY: \"perhaps\" is neither 1 (true, yes, on)"), "{told}");
+}
+
+#[test]
 fn a_token_carries_what_was_asked_for() {
     let folder = Folder::new();
     folder.succeed(&["secrets"]);
@@ -151,6 +162,33 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ended = self.0.kill();
         let _waited = self.0.wait();
+    }
+}
+
+#[test]
+fn who_may_not_connect_is_told_so_at_once_and_where_to_look() {
+    let folder = Folder::new();
+    let (_server, url) = lazy_server(&folder);
+    let told = |arguments: &[&str], url: &str| {
+        let mut command = folder.command(arguments);
+        command.env("GATEWAY_LISTEN", "127.0.0.1:0").env("INGEST_LISTEN", "127.0.0.1:0");
+        let output = command.env("NATS_URL", url).env("OPS_PORT_BASE", "0").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        // One line: not one for each attempt.
+        assert_eq!(told.lines().count(), 1, "{told}");
+        told
+    };
+    let wrong = url.replace("://", "://admin:wrong@");
+    for arguments in [&["streams", "check"][..], &["up"]] {
+        let refused = told(arguments, &wrong);
+        assert!(refused.contains("refused the user or the password; see NATS_URL"), "{refused}");
+        assert!(!refused.contains("wrong@"), "{refused}");
+        let unnamed = told(arguments, &url);
+        assert!(
+            unnamed.contains("asks for a user and a password; the URL names none"),
+            "{unnamed}"
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs the program in a temporary data folder on ports of its own.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -82,32 +82,39 @@ impl Drop for Folder {
 pub(crate) struct Up {
     child: Child,
     lines: Receiver<String>,
+    errors: Receiver<String>,
     pub(crate) printed: String,
+    /// What it said on standard error.
+    pub(crate) told: String,
 }
 
 impl Up {
     pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-        let (sender, lines) = sync_channel(1_000);
-        let output = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || {
-            output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
-        });
-        Self { child, lines, printed: String::new() }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = lines(child.stdout.take().unwrap());
+        let errors = lines_shown(child.stderr.take().unwrap());
+        Self { child, lines, errors, printed: String::new(), told: String::new() }
     }
 
     /// Waits for a line that holds these words.
     #[track_caller]
     pub(crate) fn says(&mut self, words: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.printed.contains(words) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("never said {words:?}, but:\n{}", self.printed);
-            };
-            self.printed.push_str(&line);
-            self.printed.push('\n');
+        wait_for(&self.lines, &mut self.printed, words);
+    }
+
+    /// The same on standard error.
+    #[track_caller]
+    pub(crate) fn tells(&mut self, words: &str) {
+        wait_for(&self.errors, &mut self.told, words);
+    }
+
+    /// All that it said on standard error, once it has ended.
+    pub(crate) fn all_told(&mut self) -> &str {
+        while let Ok(line) = self.errors.recv_timeout(PATIENCE) {
+            self.told.push_str(&line);
+            self.told.push('\n');
         }
+        &self.told
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -126,6 +133,42 @@ impl Up {
             assert!(Instant::now() < deadline, "it does not end");
             std::thread::yield_now();
         }
+    }
+}
+
+fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = sync_channel(1_000);
+    std::thread::spawn(move || {
+        let output = BufReader::new(output);
+        output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    lines
+}
+
+/// They are a failed test's own report besides.
+#[expect(clippy::print_stderr, reason = "shown for a test that fails")]
+fn lines_shown(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, shown) = sync_channel(1_000);
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            eprintln!("{line}");
+            // Nobody has to read them; the program must be able to write on.
+            let _full = sender.try_send(line);
+        }
+    });
+    shown
+}
+
+#[track_caller]
+fn wait_for(lines: &Receiver<String>, so_far: &mut String, words: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !so_far.contains(words) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(line) = lines.recv_timeout(left) else {
+            panic!("never said {words:?}, but:\n{so_far}");
+        };
+        so_far.push_str(&line);
+        so_far.push('\n');
     }
 }
 

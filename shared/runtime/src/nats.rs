@@ -51,6 +51,8 @@ pub enum ConnectError {
     Client(#[source] async_nats::ConnectError),
     #[error("the NATS client refused a subscription of its own")]
     Subscribe(#[source] async_nats::SubscribeError),
+    #[error("the server refused the user or the password")]
+    Refused,
     #[error("NATS did not become reachable in time")]
     Unreachable,
 }
@@ -102,13 +104,11 @@ impl Nats {
         self.connections().iter().all(|connection| connection.link().up)
     }
 
-    /// Waits until all connections stand.
+    /// Waits until all connections stand; no longer once the server has refused the credentials of one.
     pub async fn wait_connected(&self, within: Duration) -> Result<(), ConnectError> {
         let deadline = Instant::now() + within;
         for connection in self.connections() {
-            tokio::time::timeout_at(deadline, connection.wait_up())
-                .await
-                .map_err(|_| ConnectError::Unreachable)?;
+            connection.wait_answered(deadline).await?;
         }
         Ok(())
     }

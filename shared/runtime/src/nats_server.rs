@@ -97,8 +97,7 @@ pub struct NatsServer {
     pid: u32,
     address: SocketAddr,
     monitor: Option<SocketAddr>,
-    data: PathBuf,
-    passwords: Passwords,
+    config: ServerConfig,
 }
 
 impl NatsServer {
@@ -112,8 +111,24 @@ impl NatsServer {
         }
         orphan::stop(&pid_file(&config.data)).await;
         fs::write(like_file(&config.data), config.digest()).map_err(unusable)?;
-        let log = fs::File::create(log_file(&config.data)).map_err(unusable)?;
-        let mut child = command(config, log)
+        // What earlier servers said has been read by now, or never will be.
+        fs::File::create(log_file(&config.data)).map_err(unusable)?;
+        Self::launch(config.clone(), &config.listen).await
+    }
+
+    /// Another process in place of one that has ended, with the same data on the same address.
+    pub async fn restart(&mut self) -> Result<(), StartError> {
+        // The system may have chosen the port that clients know by now.
+        *self = Self::launch(self.config.clone(), &self.address.to_string()).await?;
+        Ok(())
+    }
+
+    async fn launch(config: ServerConfig, listen: &str) -> Result<Self, StartError> {
+        let unusable = |reason| StartError::Data { path: config.data.clone(), reason };
+        let log = fs::File::options().append(true).create(true).open(log_file(&config.data));
+        let log = log.map_err(unusable)?;
+        let said = log.metadata().map_err(unusable)?.len();
+        let mut child = command(&config, listen, log)
             .spawn()
             .map_err(|reason| StartError::Run { path: config.binary.clone(), reason })?;
         let pid = child.id().ok_or(StartError::NotReady)?;
@@ -123,7 +138,7 @@ impl NatsServer {
                 break ports;
             }
             if let Ok(Some(_)) = child.try_wait() {
-                return Err(last_words(config));
+                return Err(last_words(&config.data, listen, said));
             }
             if Instant::now() >= deadline {
                 return Err(StartError::NotReady);
@@ -131,9 +146,8 @@ impl NatsServer {
             sleep(POLL).await;
         };
         info!(address = %ports.client, "nats-server is running");
-        let (data, passwords) = (config.data.clone(), config.passwords.clone());
         let process = Process::Child(Box::new(child));
-        Ok(Self { process, pid, address: ports.client, monitor: ports.monitor, data, passwords })
+        Ok(Self { process, pid, address: ports.client, monitor: ports.monitor, config })
     }
 
     /// The server that an earlier run left behind, if it is what this one would start.
@@ -148,8 +162,7 @@ impl NatsServer {
             pid,
             address: ports.client,
             monitor: ports.monitor,
-            data: config.data.clone(),
-            passwords: config.passwords.clone(),
+            config: config.clone(),
         })
     }
 
@@ -167,12 +180,12 @@ impl NatsServer {
 
     /// With the user's password in it.
     pub fn url(&self, user: &str) -> String {
-        self.passwords.url(user, self.address)
+        self.config.passwords.url(user, self.address)
     }
 
     /// The file with the users, to which `teams::add` adds.
     pub fn users_file(&self) -> PathBuf {
-        users_file(&self.data)
+        users_file(&self.config.data)
     }
 
     /// Reads the users' file again; connections of users that stay are kept.
@@ -185,15 +198,17 @@ impl NatsServer {
         self.process.wait().await
     }
 
-    /// Lets it write what it has and end; kills it when that takes too long.
+    /// Lets it write what it has and end; kills it when that takes too long. One that has ended is left alone.
     pub async fn stop(mut self, within: Duration) {
-        let asked = orphan::signal(self.pid, rustix::process::Signal::TERM);
-        if asked.is_err() || timeout(within, self.process.wait()).await.is_err() {
-            warn!("nats-server did not stop in time and is killed");
-            self.kill().await;
+        if !self.process.has_ended() {
+            let asked = orphan::signal(self.pid, rustix::process::Signal::TERM);
+            if asked.is_err() || timeout(within, self.process.wait()).await.is_err() {
+                warn!("nats-server did not stop in time and is killed");
+                self.kill().await;
+            }
         }
         // Failing leaves a file behind that names no process.
-        let _ = fs::remove_file(pid_file(&self.data));
+        let _ = fs::remove_file(pid_file(&self.config.data));
     }
 
     /// As a crash would end it.
@@ -219,7 +234,7 @@ fn users_file(data: &Path) -> PathBuf {
     data.join("users.conf")
 }
 
-fn command(config: &ServerConfig, log: fs::File) -> Command {
+fn command(config: &ServerConfig, listen: &str, log: fs::File) -> Command {
     let data = &config.data;
     let mut command = Command::new(&config.binary);
     command.arg("--config").arg(data.join("nats.conf"));
@@ -227,7 +242,7 @@ fn command(config: &ServerConfig, log: fs::File) -> Command {
     // Only what its configuration names: the parent's environment may hold secrets that are none of its business.
     command.env_clear().envs(config.passwords.environment());
     command.env("NATS_SERVER_NAME", "throughline");
-    command.env("NATS_LISTEN", &config.listen).env("NATS_HTTP", &config.monitor);
+    command.env("NATS_LISTEN", listen).env("NATS_HTTP", &config.monitor);
     command.env("NATS_STORE_DIR", data.join("store"));
     command.env("NATS_MAX_FILE_STORE", &config.max_file_store);
     command.env("GOMAXPROCS", half_of_the_cores().to_string());
@@ -265,10 +280,13 @@ fn write_files(data: &Path) -> io::Result<()> {
     fs::write(users_file(data), users)
 }
 
-fn last_words(config: &ServerConfig) -> StartError {
-    let log = fs::read_to_string(log_file(&config.data)).unwrap_or_default();
+/// Why a server ended that had found `before` bytes in its log.
+fn last_words(data: &Path, listen: &str, before: u64) -> StartError {
+    let log = fs::read(log_file(data)).unwrap_or_default();
+    let before = usize::try_from(before).unwrap_or(usize::MAX);
+    let log = String::from_utf8_lossy(log.get(before..).unwrap_or_default());
     if log.contains("address already in use") {
-        return StartError::AddressTaken { listen: config.listen.clone() };
+        return StartError::AddressTaken { listen: listen.to_owned() };
     }
     let last = log.lines().rfind(|line| !line.trim().is_empty());
     StartError::Ended { last_words: last.unwrap_or("it said nothing").to_owned() }

@@ -28,6 +28,7 @@ pub(crate) struct Asked {
     channels: Option<String>,
     after: Option<String>,
     device: Option<String>,
+    only: Option<String>,
     #[serde(rename = "lastEventId")]
     last_event_id: Option<String>,
 }
@@ -89,7 +90,10 @@ async fn begun(
     };
     let (opening, recovered) =
         opened.map_err(|refused| problems::refused(refused).into_response())?;
-    let channels = with_own(&edge, &admitted.identity, asked_for);
+    let channels = match asked.only.as_deref() {
+        Some("1" | "true") => asked_for,
+        _ => with_own(&edge, &admitted.identity, asked_for),
+    };
     let (name, dialect) = (&*device.name, Dialect::Sse);
     Ok(EventStream::begin(edge, admitted, dialect, name, &channels, &opening, recovered))
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, ServerError};
+use async_nats::{Client, ClientError, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use super::{ConnectError, Credentials, NatsConfig};
@@ -19,6 +20,8 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     /// Rises with every connect; what was in flight in an older generation may never be answered.
     pub(crate) generation: u64,
+    /// The server answered and did not take who we are; it may yet, when its users change.
+    pub(crate) refused: bool,
 }
 
 #[derive(Clone)]
@@ -59,6 +62,17 @@ impl Connection {
 
     pub(crate) fn up(&self) -> watch::Receiver<bool> {
         self.up.clone()
+    }
+
+    /// Waits until it stands or the server refuses the credentials, whichever is first.
+    pub(crate) async fn wait_answered(&self, until: Instant) -> Result<(), ConnectError> {
+        let mut link = self.link.clone();
+        let answered = timeout_at(until, link.wait_for(|link| link.up || link.refused)).await;
+        match answered {
+            Ok(Ok(link)) if link.up => Ok(()),
+            Ok(Ok(_)) => Err(ConnectError::Refused),
+            Ok(Err(_)) | Err(_) => Err(ConnectError::Unreachable),
+        }
     }
 
     pub(crate) async fn wait_up(&self) {
@@ -108,7 +122,9 @@ fn options(config: &NatsConfig, credentials: Option<&Credentials>) -> ConnectOpt
 fn note(name: &str, event: &Event, link: &watch::Sender<Link>, up: &watch::Sender<bool>) {
     match event {
         Event::Connected => {
-            link.send_modify(|link| *link = Link { up: true, generation: link.generation + 1 });
+            link.send_modify(|link| {
+                *link = Link { up: true, generation: link.generation + 1, refused: false };
+            });
             up.send_replace(true);
             info!(connection = name, "connected to NATS");
         }
@@ -128,11 +144,23 @@ fn note(name: &str, event: &Event, link: &watch::Sender<Link>, up: &watch::Sende
             error!(connection = name, violation = %text, "NATS refused a call: permissions violation");
         }
         Event::ServerError(reason) => error!(connection = name, %reason, "NATS reported an error"),
+        Event::ClientError(ClientError::Other(text)) if *text == refusal() => {
+            // Every attempt meets the same, ten times a second; it is told once.
+            let is_news = link.send_if_modified(|link| !std::mem::replace(&mut link.refused, true));
+            if is_news {
+                warn!(connection = name, "NATS refuses the user or the password");
+            }
+        }
         Event::ClientError(reason) => warn!(connection = name, %reason, "NATS client"),
         Event::LameDuckMode | Event::Draining => {
             info!(connection = name, "the NATS server is about to stop or drains");
         }
     }
+}
+
+/// How the client words a refusal of the credentials.
+fn refusal() -> String {
+    ConnectErrorKind::AuthorizationViolation.to_string()
 }
 
 impl Credentials {

@@ -32,6 +32,14 @@ impl Process {
         }
     }
 
+    /// Whether it is over, by itself or by somebody's hand.
+    pub(super) fn has_ended(&mut self) -> bool {
+        match self {
+            Self::Child(child) => matches!(child.try_wait(), Ok(Some(_))),
+            Self::Adopted(pid) => !orphan::is_alive(*pid),
+        }
+    }
+
     pub(super) async fn kill(&mut self) {
         // It has ended either way.
         match self {

@@ -97,7 +97,7 @@ impl Durability {
     pub async fn ask(config: &NatsConfig) -> Result<Self, ConnectError> {
         let deadline = Instant::now() + ANSWER_WITHIN;
         let connection = Connection::open(config, "system").await?;
-        timeout_at(deadline, connection.wait_up()).await.map_err(|_| ConnectError::Unreachable)?;
+        connection.wait_answered(deadline).await?;
         let client = connection.client();
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await.map_err(ConnectError::Subscribe)?;
