@@ -24,6 +24,7 @@ mod signals;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod worker;
 
 pub(crate) use execute::{Decider, Undecided};

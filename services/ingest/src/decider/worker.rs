@@ -4,6 +4,7 @@
 //! as the decision is stored; a command is done when everything that follows from it is stored too.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::Command;
@@ -16,7 +17,7 @@ use runtime::tasks::{BoxError, Tasks};
 use runtime::telemetry::{TARGET, chain};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error, info_span, warn};
 
@@ -24,6 +25,7 @@ use super::entities::at;
 use super::execute::{Decider, Executed, Undecided};
 use super::metrics::Outcome;
 use super::record::Keep;
+use super::waiting::Waiting;
 use crate::quarantine::{self, Quarantined};
 
 /// Where what cannot be decided comes from, in quarantine.
@@ -40,6 +42,8 @@ const WITHIN: Duration = Duration::from_secs(4);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// Between looks at whether repeats are recognised again, as after a start.
 const UNTIL_WARM: Duration = Duration::from_secs(1);
+/// How often those that wait are looked at.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// What was delivered so often is looked at by a person.
 const GIVE_UP_AFTER: u64 = 100;
 
@@ -80,15 +84,30 @@ impl Worker {
                 sender
             })
             .collect();
-        let hashes = RandomState::new();
+        let (hashes, mut waiting) = (RandomState::new(), Waiting::default());
+        let mut ticks = tokio::time::interval(TELL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let job = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                job = durable.next() => job,
+                _ = ticks.tick() => {
+                    waiting.tell().await;
+                    continue;
+                }
+                job = durable.next() => waiting.hold(job),
             };
-            let lane = lane_of(&hashes, &job.message.subject, lanes.len());
-            if lanes[lane].send(job).await.is_err() {
+            let lane = &lanes[lane_of(&hashes, &job.message.subject, lanes.len())];
+            // A lane that is full is waited for; those in it are looked after meanwhile.
+            let sent = lane.send(job);
+            tokio::pin!(sent);
+            let is_open = loop {
+                tokio::select! {
+                    sent = &mut sent => break sent.is_ok(),
+                    _ = ticks.tick() => waiting.tell().await,
+                }
+            };
+            if !is_open {
                 break;
             }
         }
@@ -100,7 +119,7 @@ impl Worker {
 
     async fn lane(
         self,
-        mut jobs: mpsc::Receiver<Job>,
+        mut jobs: mpsc::Receiver<Arc<Job>>,
         shutdown: CancellationToken,
     ) -> Result<(), BoxError> {
         while let Some(job) = jobs.recv().await {

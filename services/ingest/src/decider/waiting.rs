@@ -1,0 +1,85 @@
+//! Jobs that wait for their turn: the server is told that they are looked after, or it would hand them out again after
+//! their durable's `ack_wait`, and where everything is slow that would make it slower.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use runtime::durable::Job;
+use tokio::time::Instant;
+
+/// Well below the shortest `ack_wait` of the durables.
+const TOLD_EVERY: Duration = Duration::from_secs(2);
+
+/// The jobs of one durable that this instance holds, the one told of longest ago first.
+#[derive(Default)]
+pub(super) struct Waiting {
+    told: VecDeque<(Instant, Weak<Job>)>,
+}
+
+impl Waiting {
+    /// Looked after for as long as somebody has the job.
+    pub(super) fn hold(&mut self, job: Job) -> Arc<Job> {
+        let job = Arc::new(job);
+        self.told.push_back((Instant::now(), Arc::downgrade(&job)));
+        job
+    }
+
+    /// Tells of those that it is time for; to be called about once a second.
+    pub(super) async fn tell(&mut self) {
+        let now = Instant::now();
+        while let Some((told, _)) = self.told.front()
+            && now.duration_since(*told) >= TOLD_EVERY
+        {
+            let Some((_, waiting)) = self.told.pop_front() else { return };
+            let Some(job) = waiting.upgrade() else { continue };
+            // One that does not reach the server is decided once all the same.
+            let _ = job.in_progress().await;
+            self.told.push_back((now, waiting));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::durable::Durable;
+    use runtime::event_log::Append;
+    use runtime::test_support::TestNats;
+    use tokio::time::{interval, timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_waits_for_its_turn_is_not_handed_out_again() {
+        let server = TestNats::start().await;
+        let append = Append {
+            subject: "commands.acme.crisis.c-1.assign".to_owned(),
+            message_id: "a".to_owned(),
+            headers: Vec::new(),
+            payload: "{}".into(),
+            expect: None,
+        };
+        server.nats("gateway").await.event_log().append(append).await.unwrap();
+        let ingest = server.nats("ingest").await;
+        let mut durable = Durable::open(&ingest, "CRISIS_COMMANDS", "ingest");
+        let mut waiting = Waiting::default();
+        let job = waiting.hold(durable.next().await);
+        let mut again = Durable::open(&ingest, "CRISIS_COMMANDS", "ingest");
+        // Longer than its `ack_wait`.
+        let looked_after = async {
+            let mut ticks = interval(Duration::from_millis(500));
+            for _ in 0..16 {
+                ticks.tick().await;
+                waiting.tell().await;
+            }
+        };
+        tokio::select! {
+            again = again.next() => panic!("delivered again: {}", again.delivered),
+            () = looked_after => {}
+        }
+        drop(job);
+        waiting.tell().await;
+        let comes = timeout(Duration::from_secs(20), again.next()).await;
+        assert_eq!(comes.unwrap().delivered, 2, "nobody has it any more");
+    }
+}
