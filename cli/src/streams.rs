@@ -53,6 +53,8 @@ struct Options {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     init_log()?;
+    // A mistake in it is told before anybody is asked.
+    let strict = strict()?;
     match arguments.action {
         Action::Check(options) => {
             let (nats, _) = options.connect().await?;
@@ -66,7 +68,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Action::Apply { options, update } => {
             let (nats, system) = options.connect().await?;
             // Asked before anything is made: a server that is refused is left as it was.
-            let promised = demand(&system, strict()?).await?;
+            let promised = demand(&system, strict).await?;
             let apply = ApplyOptions { replicas: options.replicas, update: how(update) };
             let report = provision::apply(&nats, &options.definitions()?, apply)
                 .await
@@ -132,8 +134,6 @@ pub(crate) async fn connect(config: &NatsConfig) -> Result<Nats, Failure> {
     Ok(nats)
 }
 
-pub(crate) fn definitions(folder: Option<&std::path::Path>) -> Result<Definitions, Failure> {
-    let definitions = folder.map_or_else(Definitions::builtin, Definitions::load);
 /// What to look at when the server does not take who we are. The URL is not repeated: it may hold a password.
 fn refused(config: &NatsConfig) -> Failure {
     let reader = Reader::new(&Environment);
@@ -152,6 +152,8 @@ fn refused(config: &NatsConfig) -> Failure {
     Failure::Failed(format!("the NATS server {said}; {look}"))
 }
 
+pub(crate) fn definitions(folder: Option<&std::path::Path>) -> Result<Definitions, Failure> {
+    let definitions = folder.map_or_else(Definitions::builtin, Definitions::load);
     definitions.map_err(|error| Failure::failed("the definitions", error))
 }
 

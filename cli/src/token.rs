@@ -17,6 +17,9 @@ use crate::table::{aligned, line, write_out};
 /// The roles that `up` and a bare `throughline token` make a token for, strongest last.
 pub(crate) const SHOWN: [Role; 4] = [Role::User, Role::Agent, Role::Admin, Role::Service];
 
+/// A hundred years, in seconds.
+const LONGEST: i64 = 36_500 * 86_400;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Role of the token; without it, one token per role
@@ -61,7 +64,12 @@ fn seconds(text: &str) -> Result<i64, String> {
         "d" => 86_400,
         _ => return Err(wrong()),
     };
-    number.parse::<i64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)
+    let seconds = number.parse::<i64>().ok().and_then(|number| number.checked_mul(unit));
+    match seconds.ok_or_else(wrong)? {
+        0 => Err(format!("{text:?} is no time: the token would have expired already")),
+        seconds if seconds > LONGEST => Err(format!("{text:?} is longer than 36500d")),
+        seconds => Ok(seconds),
+    }
 }
 
 /// Whose token it is to be.
@@ -184,6 +192,14 @@ mod tests {
         assert_eq!(seconds("90s"), Ok(90));
         assert_eq!(seconds("7d"), Ok(604_800));
         assert!(seconds("7").is_err() && seconds("d").is_err() && seconds("1w").is_err());
+    }
+
+    #[test]
+    fn a_token_that_has_expired_already_is_not_made() {
+        for bad in ["0s", "0d", "00m"] {
+            assert!(seconds(bad).unwrap_err().contains("expired already"), "{bad}");
+        }
+        assert!(seconds("36501d").is_err() && seconds("9223372036854775807s").is_err());
     }
 
     #[test]

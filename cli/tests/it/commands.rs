@@ -73,6 +73,17 @@ fn without_a_platform_the_way_to_start_one_is_told() {
 }
 
 #[test]
+fn a_mistake_is_told_before_a_server_is_looked_for() {
+    let folder = Folder::new();
+    let mut check = folder.command(&["streams", "check"]);
+    check.env("NATS_URL", "nats://127.0.0.1:1").env("STRICT_DURABILITY", "perhaps");
+    let output = check.output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("STRICT_DURABILITY: \"perhaps\" is neither 1 (true, yes, on)"), "{told}");
+}
+
+#[test]
 fn a_token_carries_what_was_asked_for() {
     let folder = Folder::new();
     folder.succeed(&["secrets"]);

@@ -146,6 +146,7 @@ fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 /// They are a failed test's own report besides.
+#[expect(clippy::print_stderr, reason = "shown for a test that fails")]
 fn lines_shown(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, shown) = sync_channel(1_000);
     std::thread::spawn(move || {

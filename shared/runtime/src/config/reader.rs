@@ -124,7 +124,10 @@ impl<'a> Reader<'a> {
             None | Some("0" | "false" | "no" | "off") => false,
             Some("1" | "true" | "yes" | "on") => true,
             Some(other) => {
-                self.mistake(variable, format_args!("{other:?} is neither 1 nor 0"));
+                self.mistake(
+                    variable,
+                    format_args!("{other:?} is neither 1 (true, yes, on) nor 0 (false, no, off)"),
+                );
                 false
             }
         }
