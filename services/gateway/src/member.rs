@@ -222,7 +222,9 @@ impl Member {
         } else {
             devices.acknowledge(device, Some(&channels), &cursor).await.map(drop)
         };
-        stored.map_err(|_| UNAVAILABLE)
+        stored.map_err(|_| UNAVAILABLE)?;
+        // Whoever comes back by the session's id alone goes on from its record.
+        self.store_received().await.map_err(|_| UNAVAILABLE)
     }
 
     /// The channels that the client joined by itself.

@@ -104,11 +104,11 @@ async fn what_was_spoken_is_screened_as_text_and_adds_nothing_as_a_message() {
         "text": "I want to die" });
     platform.append(crate::harness::TENANT, "voice.transcription", spoken).await;
     let (command, _) = next(&mut commands).await;
-    assert_eq!(command.key(), "screen/screen-voice-1");
+    assert_eq!(command.key(), "screen/crisis.raise/screen-voice-1");
     // The decider makes a message of it, which is screened as well.
     platform.say("c-1", "voice-1", "I want to die").await;
     let (command, _) = next(&mut commands).await;
-    assert_eq!(command.key(), "screen/screen-voice-1");
+    assert_eq!(command.key(), "screen/crisis.raise/screen-voice-1");
     platform.answer("c-1", "voice-1").await;
     assert_eq!(help(&platform).await.len(), 1);
     running.stop().await;

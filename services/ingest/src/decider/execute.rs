@@ -205,7 +205,7 @@ impl Decider {
     ) -> Result<Option<Executed>, Undecided> {
         let entities = &self.inner.entities;
         entities.advance(tail, held).await.map_err(Undecided::Read)?;
-        let mut forced = None;
+        let (mut forced, mut is_sure) = (None, false);
         for _ in 0..RACES {
             if let Some(sequence) = held.entity().decided(&command.key()) {
                 let found = entities.record(tail, held, sequence).await.map_err(Undecided::Read)?;
@@ -227,6 +227,11 @@ impl Decider {
                 return Ok(None);
             }
             if decision.as_ref().is_err_and(|rejection| !rejection.is_recorded) {
+                // What is not stored has no guard that would notice that something came first.
+                if !std::mem::replace(&mut is_sure, true) {
+                    entities.catch_up(tail, held).await.map_err(Undecided::Read)?;
+                    continue;
+                }
                 return Ok(Executed::unrecorded(command, decision, now));
             }
             match self.append(held, command, decision, keep, now).await {

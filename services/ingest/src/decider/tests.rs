@@ -26,11 +26,20 @@ use crate::intake::Intake;
 use crate::memory::Memory;
 use crate::metrics::Way;
 
+/// Another instance on the same log, which has seen nothing of it.
+fn another(bench: &Bench, tail: Tail) -> Bench {
+    let (intake, client) = (bench.intake.clone(), bench.client.clone());
+    let (tail, metrics) = (Arc::new(tail), Metrics::new(&Registry::new()));
+    let decider =
+        Decider::new(&client, vec![tail.clone()], Arc::default(), intake.clone(), metrics);
+    Bench { intake, decider, tail, _nats: None, client }
+}
+
 struct Bench {
     intake: Intake,
     decider: Decider,
     tail: Arc<Tail>,
-    _nats: TestNats,
+    _nats: Option<TestNats>,
     client: Nats,
 }
 
@@ -47,7 +56,7 @@ impl Bench {
         let metrics = Metrics::new(&registry);
         let decider =
             Decider::new(&client, vec![tail.clone()], Arc::default(), intake.clone(), metrics);
-        Self { intake, decider, tail, _nats: server, client }
+        Self { intake, decider, tail, _nats: Some(server), client }
     }
 
     fn follow(&self) -> Owned<()> {
@@ -105,6 +114,39 @@ async fn a_tail_that_is_still_on_its_way_is_not_asked() {
     assert_eq!(bench.ask("campaign.pause", "spring", "7").await["ok"], true);
     assert_eq!(bench.ask("campaign.pause", "spring", "8").await["pausedBy"], "7");
     assert_eq!(bench.decider.metrics().conflicts.get(), 0, "what it would have said is not tried");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_there_is_no_such_alert_is_said_of_no_alert_that_another_instance_has_raised() {
+    let bench = Bench::with_index(1 << 20).await;
+    let crises = || Tail::new("crisis", StreamId::Crisis, 1 << 20);
+    let (raises, assigns) = (another(&bench, crises()), another(&bench, crises()));
+    let following = assigns.follow();
+    assigns.tail.is_warm().await;
+    drop(following);
+    let command = |kind: &str, data: Value| Command {
+        id: ids::ordered(),
+        kind: kind.into(),
+        tenant: Tenant::parse("acme").unwrap(),
+        entity: "c-1".into(),
+        actor: Actor { user: "7".into(), role: Role::Admin },
+        connection: None,
+        reply: None,
+        time: clock::now(),
+        data: data.as_object().unwrap().clone(),
+    };
+    let raise =
+        json!({ "userId": "9", "conversationId": "c-1", "severity": "high", "signals": [] });
+    let decide = async |by: &Bench, command: Command| {
+        let executed = by.decider.decide(&command, clock::now(), Keep::Every).await.unwrap();
+        Value::Object(executed.unwrap().answer(&command))
+    };
+    let raised = decide(&raises, command("crisis.raise", raise)).await;
+    assert_eq!(raised["alertId"], "c-1-1", "{raised}");
+    let assign = |alert: &str| command("crisis.assign", json!({ "alertId": alert }));
+    let assigned = decide(&assigns, assign("c-1-1")).await;
+    assert_eq!((&assigned["ok"], &assigned["assignedTo"]), (&json!(true), &json!("7")));
+    assert_eq!(decide(&assigns, assign("c-1-2")).await["code"], "unknown_alert");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,9 @@ use tracing::{error, info, warn};
 
 use super::{ConnectError, Credentials, NatsConfig};
 
+/// A server that reads its users anew refuses everybody for a moment.
+const REFUSAL_LASTS: Duration = Duration::from_secs(3);
+
 /// The longest pause between two attempts: what an outage costs beyond the outage itself.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -64,15 +67,18 @@ impl Connection {
         self.up.clone()
     }
 
-    /// Waits until it stands or the server refuses the credentials, whichever is first.
+    /// Waits until it stands, or the server has refused the credentials for longer than it takes to read its users anew.
     pub(crate) async fn wait_answered(&self, until: Instant) -> Result<(), ConnectError> {
         let mut link = self.link.clone();
         let answered = timeout_at(until, link.wait_for(|link| link.up || link.refused)).await;
-        match answered {
-            Ok(Ok(link)) if link.up => Ok(()),
-            Ok(Ok(_)) => Err(ConnectError::Refused),
-            Ok(Err(_)) | Err(_) => Err(ConnectError::Unreachable),
+        match answered.map(|link| link.map(|link| link.up)) {
+            Ok(Ok(true)) => return Ok(()),
+            Ok(Ok(false)) => {}
+            Ok(Err(_)) | Err(_) => return Err(ConnectError::Unreachable),
         }
+        let until = until.min(Instant::now() + REFUSAL_LASTS);
+        let stands = timeout_at(until, link.wait_for(|link| link.up)).await;
+        if matches!(stands, Ok(Ok(_))) { Ok(()) } else { Err(ConnectError::Refused) }
     }
 
     pub(crate) async fn wait_up(&self) {
