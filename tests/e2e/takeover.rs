@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::checker::{History, Start};
 use crate::clients::websocket::{End, WebSocket};
 use crate::harness::cast::{agent, calls, journey};
-use crate::harness::{Options, TestPlatform};
+use crate::harness::{Options, Service, TestPlatform};
 
 async fn take_over(platform: &TestPlatform, on: std::net::SocketAddr) {
     let history = History::new();
@@ -119,6 +119,40 @@ async fn what_was_acknowledged_is_not_given_again_however_the_connection_ended()
             next.drain().await;
             assert_eq!(next.received.len(), 1, "{is_closed} {on}");
             page = next;
+        }
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_confirmed_to_be_acknowledged_survives_its_gateway() {
+    journey(90, async {
+        let options = Options::default().two_gateways();
+        let (mut platform, history) = (TestPlatform::start_with(options).await, History::new());
+        let mut writer = calls(&history, "w");
+        let mut page = agent(&history, "ann");
+        page.connect(platform.gateway()).await.unwrap();
+        page.join("calls", Start::Now).await.unwrap();
+        for _ in 0..3 {
+            writer.publish(platform.ingest(), 2).await;
+            page.receive(page.received.len() + 2).await;
+            page.acknowledge().await.unwrap();
+            platform.kill(Service::Gateway);
+            let mut next = page.twin();
+            page.cut();
+            history.fault("gateway killed");
+            writer.publish(platform.ingest(), 1).await;
+            next.resume_from_acknowledged(platform.second_gateway()).await.unwrap();
+            next.receive(1).await;
+            next.drain().await;
+            assert_eq!(next.received.len(), 1);
+            platform.restart(Service::Gateway).await;
+            // Back to the one that is killed.
+            page = next.twin();
+            next.cut();
+            page.resume(platform.gateway()).await.unwrap();
         }
         history.assert_clean();
         platform.finish().await;
