@@ -65,7 +65,7 @@ async fn a_refused_publication_is_kept_and_its_team_is_told() {
         ("publish.acme.metric.m.update", "{oops", "1", "unreadable_body"),
         ("publish.acme.metric.m.update", r#"{"type":"sms","calls":"x"}"#, "2", "invalid_data"),
         ("publish.acme.crisis.7.alert", forged.as_str(), "3", "closed_type"),
-        ("publish.acme.metric.m.nothing", "{}", "4", "invalid_attribute"),
+        ("publish.acme.metric.m.nothing", "{}", "4", "unknown_type"),
     ] {
         publish(&admin, subject, &[], body, id).await;
         let notice = tokio::time::timeout(Duration::from_secs(10), notices.next()).await;
