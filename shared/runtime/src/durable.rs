@@ -10,7 +10,8 @@ use tracing::{debug, warn};
 
 use crate::log_message::{Delivery, LogMessage};
 use crate::nats::pull::{Batch, Broken, Pull};
-use crate::nats::{Connection, Nats};
+use crate::nats::wire::Message;
+use crate::nats::{Nats, wait_up};
 
 /// What one instance holds unacknowledged and not yet begun; the others get the rest.
 const BATCH: Batch = Batch { messages: 32, bytes: 4 * 1024 * 1024 };
@@ -19,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const SEND_WITHIN: Duration = Duration::from_secs(2);
 
 pub struct Durable {
-    connection: Connection,
+    nats: Nats,
     stream: String,
     durable: String,
     batch: Batch,
@@ -45,7 +46,7 @@ pub struct NotSettled;
 impl Durable {
     pub fn open(nats: &Nats, stream: &str, durable: &str) -> Self {
         Self {
-            connection: nats.tailing().clone(),
+            nats: nats.clone(),
             stream: stream.to_owned(),
             durable: durable.to_owned(),
             batch: BATCH,
@@ -78,7 +79,7 @@ impl Durable {
                 Ok((message, delivery)) => {
                     self.pause = PAUSE;
                     self.pending = delivery.pending;
-                    if let Some(job) = Job::new(message, &delivery, self.connection.client()) {
+                    if let Some(job) = Job::new(message, &delivery, self.nats.tailing().client()) {
                         return job;
                     }
                 }
@@ -91,15 +92,17 @@ impl Durable {
     pub async fn close(mut self) {
         let Some(mut pull) = self.pull.take() else { return };
         while let Ok(Some((message, delivery))) = pull.try_next() {
-            if let Some(job) = Job::new(message, &delivery, self.connection.client()) {
+            if let Some(job) = Job::new(message, &delivery, self.nats.tailing().client()) {
                 let _ = job.nak(Duration::ZERO).await;
             }
         }
     }
 
     async fn attach(&mut self) {
-        self.connection.wait_up().await;
-        match Pull::open(&self.connection, &self.stream, &self.durable, self.batch, None).await {
+        // Answers go out over another connection.
+        wait_up(self.nats.tailing().watch_link()).await;
+        let opened = Pull::open(self.nats.servers(), &self.stream, &self.durable, self.batch, None);
+        match opened.await {
             Ok(pull) => self.pull = Some(pull),
             Err(broken) => self.detach(&broken).await,
         }
@@ -107,7 +110,7 @@ impl Durable {
 
     async fn detach(&mut self, broken: &Broken) {
         self.pull = None;
-        if matches!(broken, Broken::Reconnected) {
+        if matches!(broken, Broken::Ended(_)) {
             return;
         }
         if self.pause > PAUSE {
@@ -121,7 +124,7 @@ impl Durable {
 }
 
 impl Job {
-    fn new(mut message: async_nats::Message, delivery: &Delivery, client: &Client) -> Option<Self> {
+    fn new(mut message: Message, delivery: &Delivery, client: &Client) -> Option<Self> {
         let reply = message.reply.take()?;
         let message = LogMessage::delivered(message, delivery);
         Some(Self { message, delivered: delivery.delivered, reply, client: client.clone() })

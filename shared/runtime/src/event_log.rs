@@ -106,7 +106,9 @@ impl EventLog {
         reader: LogReader,
     ) -> Result<Self, ConnectError> {
         let client = connection.client().clone();
-        let (inbox, subscriber) = Inbox::open(&client).await?;
+        let inbox = Inbox::new(&client.new_inbox());
+        let subscribed = client.subscribe(inbox.subject()).await;
+        let subscriber = subscribed.map_err(ConnectError::Subscribe)?;
         let table = Arc::new(Table::new(inbox, IN_FLIGHT));
         let mut driver = JoinSet::new();
         let link = connection.watch_link();

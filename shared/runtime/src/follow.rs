@@ -14,7 +14,7 @@ use crate::log_message::LogMessage;
 use crate::log_reader::{LogReader, StreamState};
 use crate::nats::names::MESSAGE_ID;
 use crate::nats::pull::{Batch, Broken, Pull};
-use crate::nats::{Headers, Nats};
+use crate::nats::{Headers, Nats, wait_up};
 
 mod consumer;
 mod own;
@@ -199,10 +199,10 @@ impl Follower {
         let mut next = flow.pull.next().await.map(Some);
         let broken = loop {
             match next {
-                Err(Broken::Reconnected) => {
-                    // Expected, and the new connection stands: no reason to wait.
+                Err(Broken::Ended(error)) => {
+                    // Expected when a server goes: the next connection waits for it, no reason to wait before.
                     self.tired = false;
-                    break Some(Broken::Reconnected.to_string());
+                    break Some(error.to_string());
                 }
                 Ok(Some((message, delivery))) => {
                     if delivery.consumer_sequence != flow.consumer_sequence + 1 {
@@ -251,8 +251,7 @@ impl Follower {
     }
 
     async fn try_attach(&mut self) -> Result<FollowEvent, AttachError> {
-        self.nats.tailing().wait_up().await;
-        self.nats.getting().wait_up().await;
+        wait_up(self.reader.watch_link()).await;
         let state = self.reader.stream_info(&self.stream).await?;
         if self.is_rewound(&state).await? {
             self.restart(Start::AfterSequence(0));
@@ -277,7 +276,7 @@ impl Follower {
         )
         .await?;
         let pull =
-            Pull::open(self.nats.tailing(), &self.stream, &name, BATCH, self.options.pace).await?;
+            Pull::open(self.nats.servers(), &self.stream, &name, BATCH, self.options.pace).await?;
         self.flow = Some(Flow { pull, consumer_sequence: 0 });
         self.pending = pending;
         Ok(FollowEvent::Attached(state))

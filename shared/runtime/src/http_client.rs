@@ -125,7 +125,8 @@ fn is_http(uri: &Uri) -> bool {
     matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
 }
 
-fn native_tls() -> Result<ClientConfig, rustls::Error> {
+/// Trusts what this machine trusts.
+pub(crate) fn native_tls() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = || {
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::nats::Headers;
+use crate::nats::wire::Message;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogMessage {
@@ -42,19 +43,19 @@ impl Delivery {
 }
 
 impl LogMessage {
-    pub(crate) fn delivered(message: async_nats::Message, delivery: &Delivery) -> Self {
+    pub(crate) fn delivered(message: Message, delivery: &Delivery) -> Self {
         Self {
             subject: message.subject,
             sequence: delivery.stream_sequence,
             stored_at: delivery.stored_at,
-            headers: message.headers.into(),
+            headers: message.headers,
             payload: message.payload,
         }
     }
 
     /// The answer to a direct get, which carries the message's place in headers.
-    pub(crate) fn direct(message: async_nats::Message) -> Option<Self> {
-        let headers = Headers::from(message.headers);
+    pub(crate) fn direct(message: Message) -> Option<Self> {
+        let headers = message.headers;
         Some(Self {
             subject: headers.get("Nats-Subject")?.into(),
             sequence: headers.get("Nats-Sequence")?.parse().ok()?,

@@ -1,4 +1,4 @@
-//! Reads stored messages by sequence, pipelined over the connection for gets.
+//! Reads stored messages by sequence, pipelined over a connection of its own.
 //!
 //! A direct get may be answered by a replica that has not caught up; a message it does not find is asked of the
 //! stream's leader before it counts as gone.
@@ -6,16 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Message};
 use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::log_message::LogMessage;
 use crate::nats::names::{STATUS_NO_RESPONDERS, STATUS_NOT_FOUND};
 use crate::nats::replies::{Inbox, Replies};
-use crate::nats::{ConnectError, Connection};
+use crate::nats::wire::Message;
+use crate::nats::{Link, Servers};
 
+mod driver;
 mod leader;
 mod state;
 
@@ -47,8 +49,9 @@ pub struct LogReader {
 }
 
 struct Inner {
-    client: Client,
+    asked: mpsc::Sender<driver::Ask>,
     replies: Arc<Replies>,
+    link: watch::Receiver<Link>,
     _driver: JoinSet<()>,
 }
 
@@ -60,14 +63,23 @@ enum Outcome {
 }
 
 impl LogReader {
-    pub(crate) async fn start(connection: &Connection) -> Result<Self, ConnectError> {
-        let (inbox, subscriber) = Inbox::open(connection.client()).await?;
-        let replies = Arc::new(Replies::new(inbox, IN_FLIGHT));
+    pub(crate) fn start(servers: &Servers) -> Self {
+        let replies = Arc::new(Replies::new(Inbox::new(&servers.inbox()), IN_FLIGHT));
+        // One place for each that may be in flight, so that asking waits for nobody.
+        let (asked, asks) = mpsc::channel(IN_FLIGHT);
+        let (link_sender, link) = watch::channel(Link::default());
         let mut driver = JoinSet::new();
-        driver.spawn(replies.clone().drive(subscriber, connection.watch_link()));
-        let client = connection.client().clone();
-        let inner = Arc::new(Inner { client, replies, _driver: driver });
-        Ok(Self { inner, deadline: DEADLINE })
+        driver.spawn(driver::run(servers.clone(), replies.clone(), asks, link_sender));
+        let inner = Arc::new(Inner { asked, replies, link, _driver: driver });
+        Self { inner, deadline: DEADLINE }
+    }
+
+    pub(crate) fn link(&self) -> Link {
+        *self.inner.link.borrow()
+    }
+
+    pub(crate) fn watch_link(&self) -> watch::Receiver<Link> {
+        self.inner.link.clone()
     }
 
     /// The same reader with another deadline per call.
@@ -153,13 +165,13 @@ impl LogReader {
         requests: impl Iterator<Item = Bytes>,
         deadline: Instant,
     ) -> Result<Vec<Outcome>, ReadError> {
-        let subject = async_nats::Subject::from(subject);
+        let subject: Arc<str> = subject.into();
         let mut tickets = Vec::new();
         for payload in requests {
             let send = async {
                 let (ticket, reply) = self.inner.replies.register().await?;
-                let sent = self.inner.client.publish_with_reply(subject.clone(), reply, payload);
-                sent.await.ok().map(|()| ticket)
+                let ask = driver::Ask { subject: subject.clone(), reply, payload };
+                self.inner.asked.send(ask).await.ok().map(|()| ticket)
             };
             let sent = timeout_at(deadline, send).await.map_err(|_| ReadError::Timeout)?;
             tickets.push(sent.ok_or(ReadError::Timeout)?);
@@ -202,13 +214,17 @@ fn read_direct(outcome: Outcome) -> Result<Direct, ReadError> {
         None => LogMessage::direct(message).map(Direct::Found).ok_or(ReadError::Malformed),
         Some(code) => Err(ReadError::Refused {
             code: u32::from(code),
-            description: message.description.unwrap_or_default(),
+            description: message
+                .headers
+                .status()
+                .map(|(_, text)| text.to_owned())
+                .unwrap_or_default(),
         }),
     }
 }
 
 fn status(message: &Message) -> Option<u16> {
-    message.status.map(|status| status.as_u16())
+    message.headers.status().map(|(code, _)| code)
 }
 
 fn get_by_sequence(sequence: u64) -> Bytes {

@@ -1,7 +1,8 @@
 //! The connections of one service to NATS.
 //!
-//! Publishing, tailing and direct gets run over a connection each: a get is answered in the server's read loop
-//! of the connection that asked, and a burst of deliveries must not delay an acknowledgement.
+//! Publishing, signals, direct gets and every follower have a connection each: a get is answered in the server's read
+//! loop of the connection that asked, and a burst of deliveries must not delay an acknowledgement. Those that read
+//! stored messages are lean ones of our own ([`wire`]), the others the client library's.
 //! Nothing here knows what an event is.
 
 use std::fmt;
@@ -17,14 +18,19 @@ use crate::log_reader::LogReader;
 mod connection;
 mod credentials;
 pub(crate) mod headers;
+mod link;
 pub(crate) mod names;
 pub(crate) mod pull;
 pub(crate) mod replies;
+mod servers;
 mod settings;
+pub(crate) mod wire;
 
-pub(crate) use connection::{Connection, Link};
+pub(crate) use connection::Connection;
 pub use credentials::{Credentials, UnknownCredentials};
 pub use headers::Headers;
+pub(crate) use link::{Link, wait_answered, wait_up};
+pub(crate) use servers::Servers;
 
 /// Where NATS is and who connects.
 #[derive(Clone)]
@@ -64,10 +70,9 @@ pub struct Nats {
 }
 
 struct Inner {
-    service: String,
+    servers: Servers,
     publish: Connection,
     tail: Connection,
-    gets: Connection,
     log: EventLog,
     reader: LogReader,
 }
@@ -75,20 +80,20 @@ struct Inner {
 impl Nats {
     /// Returns at once, connected or not: services start in any order and say meanwhile that NATS is missing.
     pub async fn connect(config: &NatsConfig) -> Result<Self, ConnectError> {
+        let servers = Servers::read(config)?;
         // Boxed: the client's handshake would make every future that connects tens of kilobytes large.
-        let (publish, tail, gets) = tokio::try_join!(
-            Box::pin(Connection::open(config, "publish")),
-            Box::pin(Connection::open(config, "tail")),
-            Box::pin(Connection::open(config, "gets"))
+        let (publish, tail) = tokio::try_join!(
+            Box::pin(Connection::open(&servers, "publish")),
+            Box::pin(Connection::open(&servers, "tail"))
         )?;
-        let reader = LogReader::start(&gets).await?;
+        let servers = servers.informed_by(publish.client());
+        let reader = LogReader::start(&servers);
         let log = EventLog::start(&publish, reader.clone()).await?;
-        let service = config.service.clone();
-        Ok(Self { inner: Arc::new(Inner { service, publish, tail, gets, log, reader }) })
+        Ok(Self { inner: Arc::new(Inner { servers, publish, tail, log, reader }) })
     }
 
     pub fn service(&self) -> &str {
-        &self.inner.service
+        self.inner.servers.service()
     }
 
     pub fn event_log(&self) -> EventLog {
@@ -101,14 +106,14 @@ impl Nats {
 
     /// Whether all connections stand right now.
     pub fn is_connected(&self) -> bool {
-        self.connections().iter().all(|connection| connection.link().up)
+        self.links().iter().all(|link| link.borrow().up)
     }
 
     /// Waits until all connections stand; no longer once the server has refused the credentials of one.
     pub async fn wait_connected(&self, within: Duration) -> Result<(), ConnectError> {
         let deadline = Instant::now() + within;
-        for connection in self.connections() {
-            connection.wait_answered(deadline).await?;
+        for link in self.links() {
+            wait_answered(link, deadline).await?;
         }
         Ok(())
     }
@@ -140,11 +145,13 @@ impl Nats {
         &self.inner.tail
     }
 
-    pub(crate) fn getting(&self) -> &Connection {
-        &self.inner.gets
+    /// For connections that their owners keep to themselves.
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.inner.servers
     }
 
-    fn connections(&self) -> [&Connection; 3] {
-        [&self.inner.publish, &self.inner.tail, &self.inner.gets]
+    fn links(&self) -> [watch::Receiver<Link>; 3] {
+        let Inner { publish, tail, reader, .. } = &*self.inner;
+        [publish.watch_link(), tail.watch_link(), reader.watch_link()]
     }
 }

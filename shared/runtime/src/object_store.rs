@@ -44,7 +44,7 @@ impl Nats {
     /// `deadline` is for one whole object.
     pub async fn objects(&self, bucket: &str, deadline: Duration) -> Result<Objects, ObjectError> {
         // Large objects go over the connection for gets, so that they do not delay acknowledgements of appends.
-        let context = async_nats::jetstream::new(self.getting().client().clone());
+        let context = async_nats::jetstream::new(self.tailing().client().clone());
         let store = within(OPEN_WITHIN, context.get_object_store(bucket)).await?;
         Ok(Objects { store, deadline })
     }

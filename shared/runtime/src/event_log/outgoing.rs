@@ -1,7 +1,5 @@
 //! A message as it goes out: its header block is written once, however many copies are sent.
 
-use std::sync::Arc;
-
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Subject};
 use bytes::Bytes;
 use domain::Envelope;
@@ -18,7 +16,7 @@ pub(super) struct Outgoing {
     pub(super) subject: Subject,
     pub(super) payload: Bytes,
     /// Every header on a line of its own, the message id first.
-    block: Arc<str>,
+    block: Bytes,
 }
 
 /// What tells an append from every other, to look for it in the log.
@@ -51,16 +49,16 @@ impl Outgoing {
 
     /// The headers as whoever reads the message finds them.
     pub(super) fn lines(&self) -> Headers {
-        Headers::of_lines(self.block.clone())
+        Headers::of_block(self.block.clone())
     }
 
     /// The headers of one copy. A map of a dozen headers costs the client three allocations for each; it writes a
     /// value as it is, so one value carries all lines. [`Block`] lets no other line break in.
     pub(super) fn headers(&self) -> HeaderMap {
         let mut map = HeaderMap::new();
+        let lines = String::from_utf8_lossy(&self.block[MESSAGE_ID.len()..]).into_owned();
         // A value made from a string by its parser would be refused its line breaks.
-        let value: Result<HeaderValue, Error> =
-            HeaderValue::deserialize(self.block[MESSAGE_ID.len()..].to_owned().into_deserializer());
+        let value: Result<HeaderValue, Error> = HeaderValue::deserialize(lines.into_deserializer());
         if let Ok(value) = value {
             map.insert(HeaderName::from_static(names::MESSAGE_ID), value);
         }
@@ -128,7 +126,7 @@ mod tests {
     #[test]
     fn every_header_is_a_line() {
         let block = Outgoing::of(&append("e1")).unwrap().block;
-        let lines: Vec<&str> = block.split("\r\n").collect();
+        let lines: Vec<&str> = std::str::from_utf8(&block).unwrap().split("\r\n").collect();
         assert_eq!(
             lines,
             [

@@ -48,7 +48,7 @@ impl Follower {
     /// Leaves the consumer, which the server removes when nobody asks it any more.
     pub(super) fn know(&mut self) {
         self.flow = None;
-        let generation = self.nats.getting().link().generation;
+        let generation = self.reader.link().generation;
         self.known = Some(Known { looked: Instant::now(), generation });
     }
 
@@ -76,7 +76,7 @@ impl Follower {
         let (Some(last), Some(known)) = (&self.last, &self.known) else {
             return Err(Over::Stream);
         };
-        if self.nats.getting().link().generation != known.generation {
+        if self.reader.link().generation != known.generation {
             return Err(Over::Stream);
         }
         let log = self.nats.event_log();

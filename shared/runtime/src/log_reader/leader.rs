@@ -97,12 +97,11 @@ impl LogReader {
 impl Stored {
     fn decode(self) -> Result<LogMessage, ReadError> {
         let bytes = |text: &str| STANDARD.decode(text).map_err(|_| ReadError::Malformed);
-        let block = String::from_utf8(bytes(&self.hdrs)?).map_err(|_| ReadError::Malformed)?;
         Ok(LogMessage {
             subject: self.subject.into(),
             sequence: self.seq,
             stored_at: unix_millis(&self.time).ok_or(ReadError::Malformed)?,
-            headers: Headers::parse(&block),
+            headers: Headers::of_block(bytes(&self.hdrs)?.into()),
             payload: bytes(&self.data)?.into(),
         })
     }

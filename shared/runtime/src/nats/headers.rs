@@ -1,8 +1,10 @@
 //! Message headers as the domain reads them.
 
-use std::sync::Arc;
-
 use async_nats::HeaderMap;
+use bytes::Bytes;
+
+/// `NATS/1.0`, and before a status a space.
+const VERSION: &[u8] = b"NATS/1.0";
 
 /// The headers of one message.
 #[derive(Clone, Debug)]
@@ -10,10 +12,10 @@ pub struct Headers(Kept);
 
 #[derive(Clone, Debug)]
 enum Kept {
-    /// As they were received.
+    /// As the client library received them.
     Map(HeaderMap),
-    /// As they were sent: lines of names and values. A search through them costs less than a map of them.
-    Lines(Arc<str>),
+    /// As they stand in the protocol: lines of names and values. A search through them costs less than a map of them.
+    Block(Bytes),
 }
 
 impl Headers {
@@ -24,41 +26,57 @@ impl Headers {
                 let (_, values) = map.iter().find(|(key, _)| AsRef::<str>::as_ref(*key) == name)?;
                 values.first().map(|value| value.as_str())
             }
-            Kept::Lines(text) => lines(text).find(|(key, _)| *key == name).map(|(_, value)| value),
+            Kept::Block(block) => {
+                let (_, value) = lines(block).find(|(key, _)| *key == name.as_bytes())?;
+                std::str::from_utf8(value).ok()
+            }
         }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let (map, text) = match &self.0 {
-            Kept::Map(map) => (Some(map), ""),
-            Kept::Lines(text) => (None, &**text),
+        let (map, block) = match &self.0 {
+            Kept::Map(map) => (Some(map), &b""[..]),
+            Kept::Block(block) => (None, &block[..]),
         };
         let of_map = map.into_iter().flat_map(HeaderMap::iter).flat_map(|(name, values)| {
             values.iter().map(move |value| (AsRef::<str>::as_ref(name), value.as_str()))
         });
-        of_map.chain(lines(text))
+        let of_block = lines(block).filter_map(|(name, value)| {
+            Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
+        });
+        of_map.chain(of_block)
     }
 
     pub(crate) fn map(&self) -> HeaderMap {
         match &self.0 {
             Kept::Map(map) => map.clone(),
-            Kept::Lines(text) => read(lines(text)),
+            Kept::Block(_) => read(self.iter()),
         }
     }
 
-    /// Of a message that was sent by this process.
-    pub(crate) fn of_lines(text: Arc<str>) -> Self {
-        Self(Kept::Lines(text))
+    /// Of a message that was received or sent by this process, or that the leader returned: with the first line of
+    /// the protocol or without.
+    pub(crate) fn of_block(block: Bytes) -> Self {
+        Self(Kept::Block(block))
     }
 
-    /// Reads the header block of a stored message, as the leader's get returns it.
-    pub(crate) fn parse(block: &str) -> Self {
-        Self(Kept::Map(read(block.lines().skip(1).filter_map(|line| line.split_once(':')))))
+    /// What the server says instead of a message, with its number.
+    pub(crate) fn status(&self) -> Option<(u16, &str)> {
+        let Kept::Block(block) = &self.0 else { return None };
+        let line = block.strip_prefix(VERSION)?.strip_prefix(b" ")?;
+        let line = line.split(|byte| *byte == b'\r').next()?;
+        let line = std::str::from_utf8(line).ok()?;
+        let (code, text) = line.split_once(' ').unwrap_or((line, ""));
+        Some((code.parse().ok()?, text))
     }
 }
 
-fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.lines().filter_map(|line| line.split_once(": "))
+/// The lines that hold a header.
+fn lines(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    block.split(|byte| *byte == b'\n').filter_map(|line| {
+        let colon = memchr::memchr(b':', line)?;
+        Some((&line[..colon], line[colon + 1..].trim_ascii()))
+    })
 }
 
 fn read<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>) -> HeaderMap {
@@ -76,7 +94,7 @@ fn read<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>) -> HeaderMap {
 
 impl Default for Headers {
     fn default() -> Self {
-        Self(Kept::Map(HeaderMap::new()))
+        Self(Kept::Block(Bytes::new()))
     }
 }
 
@@ -104,22 +122,40 @@ impl domain::envelope::Headers for Headers {
 mod tests {
     use super::*;
 
+    fn block(text: &'static str) -> Headers {
+        Headers::of_block(Bytes::from_static(text.as_bytes()))
+    }
+
     #[test]
     fn a_stored_block_is_read_back() {
-        let headers =
-            Headers::parse("NATS/1.0\r\nce-id: 7\r\ntl-channels: calls,call:CA42\r\n\r\n");
+        let headers = block("NATS/1.0\r\nce-id: 7\r\ntl-channels:calls,call:CA42\r\n\r\n");
         assert_eq!(headers.get("ce-id"), Some("7"));
         assert_eq!(headers.get("tl-channels"), Some("calls,call:CA42"));
         assert_eq!(headers.get("ce-type"), None);
+        assert_eq!(headers.status(), None);
+        assert_eq!(headers.iter().count(), 2);
     }
 
     #[test]
     fn what_was_sent_reads_like_what_is_received() {
-        let sent = Headers::of_lines("Nats-Msg-Id: t:1\r\ntl-channels: calls,call:CA42".into());
+        let sent = block("Nats-Msg-Id: t:1\r\ntl-channels: calls,call:CA42");
         assert_eq!(sent.get("tl-channels"), Some("calls,call:CA42"));
         assert_eq!(sent.get("Nats-Msg-Id"), Some("t:1"));
         assert_eq!(sent.iter().count(), 2);
-        let block = "NATS/1.0\r\nNats-Msg-Id: t:1\r\ntl-channels: calls,call:CA42\r\n\r\n";
-        assert_eq!(sent, Headers::parse(block));
+        let received =
+            block("NATS/1.0\r\nNats-Msg-Id: t:1\r\ntl-channels: calls,call:CA42\r\n\r\n");
+        assert_eq!(sent, received);
+        assert_eq!(sent, Headers::from(Some(received.map())));
+    }
+
+    #[test]
+    fn a_status_is_told_with_its_text() {
+        assert_eq!(
+            block("NATS/1.0 409 Message Size Exceeds MaxBytes\r\nNats-Pending-Messages: 3\r\n\r\n")
+                .status(),
+            Some((409, "Message Size Exceeds MaxBytes"))
+        );
+        assert_eq!(block("NATS/1.0 503\r\n\r\n").status(), Some((503, "")));
+        assert_eq!(block("").status(), None);
     }
 }

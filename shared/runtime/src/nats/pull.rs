@@ -1,25 +1,25 @@
 //! A pull subscription on one consumer: keeps requests open and tells at once when the flow breaks.
 //!
 //! The client library's own loop needs up to half a minute to notice a dead consumer; this one a missed heartbeat
-//! or two, and nothing at all when the connection itself was replaced.
+//! or two, and nothing at all when the connection itself ends. It has a connection of its own.
 //!
 //! A paced subscription waits for one delivery, rests, and then takes everything that has come meanwhile: who may be a
 //! moment late spares the server and itself a write and a wake-up for each message.
 
 use std::time::Duration;
 
-use async_nats::{Client, Message, Subscriber};
-use futures_util::{FutureExt, StreamExt};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Connection, Link};
+use super::servers::Servers;
+use super::wire::{Message, Wire, WireError};
 use crate::log_message::Delivery;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Two heartbeats and the jitter of a busy machine.
 const SILENCE: Duration = Duration::from_millis(2200);
 const EXPIRES: Duration = Duration::from_secs(5);
+/// A connection that ends so soon was not ended by a server that went away in order.
+const YOUNG: Duration = Duration::from_secs(1);
 
 const STATUS_HEARTBEAT: u16 = 100;
 const STATUS_NO_MESSAGES: u16 = 404;
@@ -36,16 +36,15 @@ pub(crate) struct Batch {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
-    #[error("the connection was replaced")]
-    Reconnected,
+    #[error("no connection")]
+    Unconnected(#[source] WireError),
+    /// After it had stood for a while: no reason to wait before the next.
+    #[error("the connection ended")]
+    Ended(#[source] WireError),
     #[error("no heartbeat")]
     Silent,
-    #[error("the subscription ended")]
-    Ended,
     #[error("the server ended the delivery: {0}")]
     Server(String),
-    #[error("the request could not be sent")]
-    Unsent,
     #[error("a delivery without its place in the stream")]
     Malformed,
 }
@@ -66,68 +65,57 @@ enum Step {
 pub(crate) struct Pull {
     pace: Option<Duration>,
     step: Step,
-    client: Client,
+    wire: Wire,
+    opened: Instant,
     next_subject: String,
     inbox: String,
-    subscriber: Subscriber,
     batch: Batch,
     /// What the open requests still allow the server to send.
     allowed: usize,
-    link: watch::Receiver<Link>,
-    generation: u64,
     silent_at: Instant,
 }
 
 impl Pull {
     pub(crate) async fn open(
-        connection: &Connection,
+        servers: &Servers,
         stream: &str,
         consumer: &str,
         batch: Batch,
         pace: Option<Duration>,
     ) -> Result<Self, Broken> {
-        let link = connection.watch_link();
-        let generation = link.borrow().generation;
-        let client = connection.client().clone();
-        let inbox = client.new_inbox();
-        let subscriber = client.subscribe(inbox.clone()).await.map_err(|_| Broken::Unsent)?;
-        let next_subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
-        let silent_at = Instant::now() + SILENCE;
-        let mut pull = Self {
+        // Boxed: a handshake would make every future that follows a stream kilobytes large.
+        let opened = Box::pin(Wire::open(servers, "follow")).await;
+        let mut wire = opened.map_err(Broken::Unconnected)?;
+        let inbox = servers.inbox();
+        wire.subscribe(&inbox);
+        let opened = Instant::now();
+        Ok(Self {
             pace,
             step: Step::Idle,
-            client,
-            next_subject,
+            wire,
+            opened,
+            next_subject: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
             inbox,
-            subscriber,
             batch,
             allowed: 0,
-            link,
-            generation,
-            silent_at,
-        };
-        pull.ask().await?;
-        Ok(pull)
+            silent_at: opened + SILENCE,
+        })
     }
 
     /// The next delivery; safe to drop while waiting.
     pub(crate) async fn next(&mut self) -> Result<(Message, Delivery), Broken> {
         loop {
-            self.ask().await?;
+            self.ask();
             let until = match self.step {
                 Step::Resting(until) => until,
                 Step::Idle | Step::Waiting | Step::Draining => self.silent_at,
             };
             let message = tokio::select! {
                 biased;
-                message = self.subscriber.next() => message.ok_or(Broken::Ended)?,
-                changed = self.link.changed() => {
-                    self.check_link(changed.is_err())?;
-                    continue;
-                }
+                message = self.wire.next() => message.map_err(|error| self.ended(error))?,
                 () = tokio::time::sleep_until(until) => match self.step {
                     Step::Resting(_) => {
-                        self.drain().await?;
+                        self.drain();
                         continue;
                     }
                     Step::Idle | Step::Waiting | Step::Draining => return Err(Broken::Silent),
@@ -143,7 +131,7 @@ impl Pull {
     /// A delivery that has already arrived.
     pub(crate) fn try_next(&mut self) -> Result<Option<(Message, Delivery)>, Broken> {
         loop {
-            let Some(Some(message)) = self.subscriber.next().now_or_never() else {
+            let Some(message) = self.wire.try_next().map_err(|error| self.ended(error))? else {
                 return Ok(None);
             };
             if let Some(delivery) = self.take(message)? {
@@ -152,15 +140,21 @@ impl Pull {
         }
     }
 
+    fn ended(&self, error: WireError) -> Broken {
+        match self.opened.elapsed() < YOUNG {
+            true => Broken::Unconnected(error),
+            false => Broken::Ended(error),
+        }
+    }
+
     /// `None` for a status that only says that the flow lives, or that a request has ended.
     fn take(&mut self, message: Message) -> Result<Option<(Message, Delivery)>, Broken> {
-        let Some(status) = message.status.map(|status| status.as_u16()) else {
+        let Some((status, text)) = message.headers.status() else {
             self.took_one();
             let reply = message.reply.as_ref().ok_or(Broken::Malformed)?;
             let delivery = Delivery::parse(reply).ok_or(Broken::Malformed)?;
             return Ok(Some((message, delivery)));
         };
-        let text = message.description.as_deref().unwrap_or_default();
         match status {
             STATUS_HEARTBEAT => Ok(None),
             STATUS_REQUEST_TIMEOUT | STATUS_NO_MESSAGES => self.request_ended(&message),
@@ -193,29 +187,13 @@ impl Pull {
             }
             return Ok(None);
         }
-        let left = message
-            .headers
-            .as_ref()
-            .and_then(|headers| headers.get("Nats-Pending-Messages"))
-            .and_then(|left| left.as_str().parse().ok());
+        let left = message.headers.get("Nats-Pending-Messages").and_then(|left| left.parse().ok());
         self.allowed = self.allowed.saturating_sub(left.unwrap_or(self.batch.messages));
         Ok(None)
     }
 
-    fn check_link(&mut self, closed: bool) -> Result<(), Broken> {
-        let link = *self.link.borrow_and_update();
-        match closed || (link.up && link.generation != self.generation) {
-            true => Err(Broken::Reconnected),
-            // While the connection is down there is nothing to hear: the reconnect decides.
-            false => {
-                self.silent_at = Instant::now() + SILENCE;
-                Ok(())
-            }
-        }
-    }
-
     /// Asks for what is to come next, unless it has been asked for.
-    async fn ask(&mut self) -> Result<(), Broken> {
+    fn ask(&mut self) {
         let (batch, heartbeat) = (self.batch.messages, HEARTBEAT.as_nanos());
         let (expires, bytes) = (EXPIRES.as_nanos(), self.batch.bytes);
         match (self.pace, self.step) {
@@ -224,38 +202,28 @@ impl Pull {
                 let request = format!(
                     r#"{{"batch":{batch},"max_bytes":{bytes},"expires":{expires},"idle_heartbeat":{heartbeat}}}"#
                 );
-                self.request(request, batch).await
+                self.request(&request, batch);
             }
             (Some(_), Step::Idle) => {
                 self.step = Step::Waiting;
                 let request =
                     format!(r#"{{"batch":1,"expires":{expires},"idle_heartbeat":{heartbeat}}}"#);
-                self.request(request, 1).await
+                self.request(&request, 1);
             }
-            _ => Ok(()),
+            _ => {}
         }
     }
 
-    async fn drain(&mut self) -> Result<(), Broken> {
+    fn drain(&mut self) {
         let (batch, bytes) = (self.batch.messages, self.batch.bytes);
         self.step = Step::Draining;
         self.silent_at = Instant::now() + SILENCE;
         let request = format!(r#"{{"batch":{batch},"max_bytes":{bytes},"no_wait":true}}"#);
-        self.request(request, batch).await
+        self.request(&request, batch);
     }
 
-    async fn request(&mut self, request: String, messages: usize) -> Result<(), Broken> {
-        let sent = self.client.publish_with_reply(
-            self.next_subject.clone(),
-            self.inbox.clone(),
-            request.into(),
-        );
-        match tokio::time::timeout(HEARTBEAT, sent).await {
-            Ok(Ok(())) => {
-                self.allowed += messages;
-                Ok(())
-            }
-            Ok(Err(_)) | Err(_) => Err(Broken::Unsent),
-        }
+    fn request(&mut self, request: &str, messages: usize) {
+        self.wire.publish(&self.next_subject, &self.inbox, request.as_bytes());
+        self.allowed += messages;
     }
 }

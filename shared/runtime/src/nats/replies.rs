@@ -1,16 +1,14 @@
 //! Answers to pipelined requests, over one wildcard inbox instead of a subscription per request.
 //!
-//! Knows tokens and waiters, not what is asked.
+//! Knows tokens and waiters, neither what is asked nor how.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_nats::{Client, Message, Subscriber};
-use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::Link;
+use super::wire::Message;
 
 /// What one wildcard inbox gives: a reply subject per request and the way back from a reply to its request.
 pub(crate) struct Inbox {
@@ -19,11 +17,14 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) async fn open(client: &Client) -> Result<(Self, Subscriber), super::ConnectError> {
-        let prefix = format!("{}.", client.new_inbox());
-        let subscriber =
-            client.subscribe(format!("{prefix}*")).await.map_err(super::ConnectError::Subscribe)?;
-        Ok((Self { prefix, next: AtomicU64::new(1) }, subscriber))
+    /// `name` is what nobody else's inbox begins with.
+    pub(crate) fn new(name: &str) -> Self {
+        Self { prefix: format!("{name}."), next: AtomicU64::new(1) }
+    }
+
+    /// What to subscribe to for all answers.
+    pub(crate) fn subject(&self) -> String {
+        format!("{}*", self.prefix)
     }
 
     pub(crate) fn token(&self) -> u64 {
@@ -74,28 +75,18 @@ impl Replies {
         Some((Ticket { replies: self, token, answer }, self.inbox.reply_to(token)))
     }
 
-    /// Hands answers to who waits; gives up on everything in flight when the connection is replaced.
-    pub(crate) async fn drive(
-        self: Arc<Self>,
-        mut inbox: Subscriber,
-        mut link: watch::Receiver<Link>,
-    ) {
-        loop {
-            tokio::select! {
-                biased;
-                changed = link.changed() => match changed {
-                    Ok(()) => self.lock().clear(),
-                    Err(_) => return,
-                },
-                message = inbox.next() => match message {
-                    Some(message) => self.answer(message),
-                    None => return,
-                },
-            }
-        }
+    /// What to subscribe to for all answers.
+    pub(crate) fn subject(&self) -> String {
+        self.inbox.subject()
     }
 
-    fn answer(&self, message: Message) {
+    /// Gives up on everything in flight, since the connection has ended.
+    pub(crate) fn give_up(&self) {
+        self.lock().clear();
+    }
+
+    /// Hands an answer to who waits for it.
+    pub(crate) fn answer(&self, message: Message) {
         let waiting =
             self.inbox.token_of(&message.subject).and_then(|token| self.lock().remove(&token));
         if let Some(waiting) = waiting {

@@ -14,7 +14,7 @@ use tracing::{error, warn};
 
 use crate::config::{Reader, STRICT_DURABILITY};
 use crate::kv::KvError;
-use crate::nats::{ConnectError, Connection, Nats, NatsConfig};
+use crate::nats::{ConnectError, Connection, Nats, NatsConfig, Servers, wait_answered};
 use crate::ops::Condition;
 use crate::tasks::BoxError;
 
@@ -96,8 +96,8 @@ impl Durability {
     /// Asks every server of the cluster; `config` holds the credentials of the system account.
     pub async fn ask(config: &NatsConfig) -> Result<Self, ConnectError> {
         let deadline = Instant::now() + ANSWER_WITHIN;
-        let connection = Connection::open(config, "system").await?;
-        connection.wait_answered(deadline).await?;
+        let connection = Connection::open(&Servers::read(config)?, "system").await?;
+        wait_answered(connection.watch_link(), deadline).await?;
         let client = connection.client();
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await.map_err(ConnectError::Subscribe)?;
