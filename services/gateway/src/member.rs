@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::cursor::Cursor;
-use domain::{Channel, Identity};
+use domain::{Channel, Identity, Position};
 use runtime::auth::{Admitted, AuthError, Credentials};
 use runtime::clock;
 use serde_json::Value;
@@ -55,11 +55,17 @@ pub(crate) struct Brought {
     pub(crate) cursor: Option<String>,
     /// A name that the client gave itself.
     pub(crate) device: Option<String>,
+    /// What a session was in that this one goes on for, each channel with its floor.
+    #[serde(skip)]
+    pub(crate) memberships: Vec<(Channel, Position)>,
 }
 
 impl Brought {
     pub(crate) const fn is_empty(&self) -> bool {
-        self.client_id.is_none() && self.cursor.is_none() && self.device.is_none()
+        self.client_id.is_none()
+            && self.cursor.is_none()
+            && self.device.is_none()
+            && self.memberships.is_empty()
     }
 }
 
@@ -233,6 +239,16 @@ impl Member {
         let mut channels = self.channels();
         channels.retain(|channel| !own.contains(channel));
         channels
+    }
+
+    /// The same, each with its floor.
+    pub(crate) fn memberships(&self) -> Vec<(Channel, Position)> {
+        let asked_for = self.asked_for();
+        let subscriptions = self.line.session().subscriptions().iter();
+        subscriptions
+            .filter(|subscription| asked_for.contains(&subscription.channel))
+            .map(|subscription| (subscription.channel.clone(), *subscription.floor))
+            .collect()
     }
 
     /// What the client is known to have received, for when it comes back without a cursor; stored with the next tick.

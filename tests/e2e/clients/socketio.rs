@@ -146,6 +146,19 @@ impl SocketIo {
         self.rooms.push(channel.to_owned());
     }
 
+    /// The server has kept it in a channel although it was not recovered; what is left of it follows.
+    pub(crate) fn stays_in(&mut self, channel: &str) {
+        let (client, cursor) = (self.name.clone(), self.cursor.clone().unwrap());
+        let (start, channels) = (Start::Cursor(cursor), vec![channel.to_owned()]);
+        self.history.record(Entry::Joining {
+            client: client.clone(),
+            channel: channel.to_owned(),
+            start,
+        });
+        self.history.record(Entry::Following { client, channels });
+        self.rooms.push(channel.to_owned());
+    }
+
     pub(crate) async fn cut(&mut self) {
         self.tell(json!({ "op": "cut" })).await;
     }

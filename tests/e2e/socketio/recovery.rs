@@ -155,7 +155,7 @@ async fn an_application_that_puts_its_listeners_on_after_connect_loses_nothing()
 }
 
 #[tokio::test]
-async fn a_session_past_retention_is_not_recovered_and_is_told_of_the_gap() {
+async fn a_session_past_retention_is_told_of_the_gap_and_goes_on_in_its_rooms_with_what_is_left() {
     journey(90, async {
         let (mut platform, history) = (TestPlatform::start().await, History::new());
         let mut writer = calls(&history, "w");
@@ -190,9 +190,39 @@ async fn a_session_past_retention_is_not_recovered_and_is_told_of_the_gap() {
         let snapshot = ann.event("throughline:snapshot").await;
         assert_eq!(snapshot["args"][0]["channel"], "calls", "{snapshot}");
         assert_eq!(snapshot["args"][0]["value"], calls["args"][0], "{snapshot}");
-        ann.join("subscribe_to_calls", Json::Null, "calls").await;
+        // Its application joins once and never again: the three that are left follow, and what comes now.
+        ann.stays_in("calls");
+        ann.receive(5 + 3).await;
         writer.publish(ingest, 2).await;
-        ann.receive(7).await;
+        ann.receive(5 + 3 + 2).await;
+        ann.drain().await;
+        history.assert_clean();
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_comes_back_to_a_session_that_is_forgotten_is_told_so() {
+    journey(60, async {
+        let (mut platform, history) = (TestPlatform::start().await, History::new());
+        let mut writer = calls(&history, "w");
+        let (gateway, ingest) = (platform.gateway(), platform.ingest());
+        let mut ann = follower(&history, "ann", gateway, websocket(), &mut writer, ingest).await;
+        platform.kill(Service::Gateway);
+        ann.wait("disconnect").await;
+        let sessions = platform.admin().await.state("KV_sessions").await.last_sequence;
+        platform.admin().await.expire("KV_sessions", sessions + 1).await;
+        platform.restart(Service::Gateway).await;
+        assert_eq!(ann.wait("connect").await["recovered"], false);
+        let ready = ann.event("throughline:ready").await;
+        assert_eq!(ready["args"][0]["recovered"], false, "{ready}");
+        let gap = ann.event("throughline:gap").await;
+        assert_eq!(gap["args"][0], json!({ "channels": [], "reason": "expired" }), "{gap}");
+        // What it missed is still there, and follows as soon as it joins again.
+        writer.publish(ingest, 2).await;
+        ann.join("subscribe", json!({ "channel": "calls" }), "calls").await;
+        ann.receive(5 + 2).await;
         ann.drain().await;
         history.assert_clean();
         platform.finish().await;

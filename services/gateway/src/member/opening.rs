@@ -247,6 +247,7 @@ async fn begin(
         device: device.name,
         node: edge.registry.node.to_string(),
         lease: lease.name().to_owned(),
+        channels: brought.memberships.clone(),
         received: Some(received),
         ..Record::default()
     };

@@ -54,6 +54,7 @@ impl Platform {
             client_id: field("pid"),
             cursor: position_in(auth, "offset"),
             device: field("device"),
+            memberships: Vec::new(),
         };
         if let Err(refused) = check_name(brought.device.as_deref()) {
             outbox.refuse(MAIN, refused.message, Some(&json!({ "code": refused.code })));
@@ -71,18 +72,33 @@ impl Platform {
         outbox: &mut Outbox,
     ) -> Result<(), Closing> {
         let mut opened = self.open_member(admitted.clone(), &brought).await?;
-        let mut first = opened.member.line.cursor();
         let mut frames = Vec::new();
-        let broken = if opened.is_reconnect { look(&mut opened, &mut frames).await? } else { None };
-        if broken.is_some() {
-            // The client is to see that it was not recovered, so it gets a session of its own.
-            frames = Vec::new();
+        let mut broken = if opened.is_reconnect {
+            look(&mut opened, &mut frames).await?
+        } else {
+            forgotten(&mut opened, &brought)
+        };
+        if opened.is_reconnect
+            && let Some(lost) = &broken
+        {
+            // The client is to see that it was not recovered, so it gets a session of its own. What is left of its
+            // channels follows in that one.
+            let is_expired = lost.reason == GapReason::Expired;
+            let afresh = Brought {
+                client_id: None,
+                cursor: brought.cursor.filter(|_| is_expired),
+                device: brought.device,
+                memberships: opened.member.memberships(),
+            };
             drop(opened);
-            let device = brought.device;
-            let afresh = Brought { client_id: None, cursor: None, device };
             opened = self.open_member(admitted, &afresh).await?;
-            first = opened.member.line.cursor();
+            frames = Vec::new();
+            if std::mem::take(&mut opened.recovered) && is_expired {
+                // Behind the same position, where it meets the same gap.
+                broken = first_gap(&mut opened, &mut frames).await?.or(broken);
+            }
         }
+        let first = opened.member.line.cursor();
         let hold = Hold { until: Instant::now() + self.edge.limits.replay_delay, frames };
         self.greet(opened, broken, hold, &first, outbox);
         Ok(())
@@ -143,6 +159,21 @@ async fn look(opened: &mut Opened, frames: &mut Vec<Bytes>) -> Result<Option<Bro
         let reason = opened.gap.unwrap_or(GapReason::UnknownPosition);
         return Ok(Some(Broken { channels: lasting(&opened.member), reason }));
     }
+    first_gap(opened, frames).await
+}
+
+/// The session whose id the client brought is not there any more, and with it what it was in.
+fn forgotten(opened: &mut Opened, brought: &Brought) -> Option<Broken> {
+    brought.client_id.as_ref()?;
+    opened.recovered = false;
+    let is_told = opened.gap.is_some();
+    (!is_told).then(|| Broken { channels: Vec::new(), reason: GapReason::Expired })
+}
+
+async fn first_gap(
+    opened: &mut Opened,
+    frames: &mut Vec<Bytes>,
+) -> Result<Option<Broken>, Closing> {
     let looking = first_page(&mut opened.member.line, frames);
     let Ok(found) = timeout(LOOK_WITHIN, looking).await else {
         return Err(Closing::ForcedServerClose);
