@@ -74,6 +74,18 @@ async fn a_device_with_a_name_that_is_too_long_is_refused_on_every_wire() {
 }
 
 #[tokio::test]
+async fn a_credential_that_is_refused_is_answered_to_who_asked() {
+    journey(60, async {
+        let (platform, history) = (TestPlatform::start().await, History::new());
+        let mut socket = nobody(&platform, &history).await;
+        let refused = socket.request("auth", json!({ "token": "nonsense" })).await.unwrap();
+        assert_eq!(refused["payload"]["code"], "token_invalid", "{refused}");
+        platform.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn bytes_of_who_has_not_said_who_it_is_get_the_answer_that_everything_else_gets() {
     journey(60, async {
         let (platform, history) = (TestPlatform::start().await, History::new());

@@ -33,7 +33,7 @@ impl Connection {
         let admitted = match self.edge.auth.authenticate(&self.credentials).await {
             Ok(admitted) => Some(admitted),
             Err(AuthError::Missing) => None,
-            Err(error) => return Err(self.refuse(&error)),
+            Err(error) => return Err(self.refuse(None, &error)),
         };
         // The id of a new session; one that comes back keeps its own.
         let minted: Arc<str> = ids::unguessable().into();
@@ -76,8 +76,8 @@ impl Connection {
         opened.map_err(Ending::lost)
     }
 
-    fn refuse(&mut self, error: &AuthError) -> Ending {
-        self.queue(websocket::error(None, error.code(), error.seed_message()));
+    fn refuse(&mut self, reference: Option<&Value>, error: &AuthError) -> Ending {
+        self.queue(websocket::error(reference, error.code(), error.seed_message()));
         Ending::refused(error)
     }
 
@@ -146,7 +146,7 @@ impl Connection {
             match timeout_at(deadline, self.socket.drive()).await {
                 Ok(Ok(Happened::Read | Happened::Wrote)) => {}
                 Ok(Ok(Happened::Closed) | Err(_)) => return Err(Ending::gone()),
-                Err(_) => return Err(self.refuse(&AuthError::Missing)),
+                Err(_) => return Err(self.refuse(None, &AuthError::Missing)),
             }
         }
     }
@@ -196,7 +196,7 @@ impl Connection {
         brought_with(&request, brought);
         match self.edge.auth.authenticate(&credentials).await {
             Ok(admitted) => Ok((admitted, request)),
-            Err(error) => Err(self.refuse(&error)),
+            Err(error) => Err(self.refuse(request.reference.as_ref(), &error)),
         }
     }
 
