@@ -19,6 +19,7 @@ This document is generated (`cargo xtask docs`) from `shared/catalogue`; a test 
 - *Delivery* is `durable` (stored and replayed), `critical` (stored in CRISIS, given first) or `ephemeral` (sent to who is there, never stored).
 - *Published by* names the roles that need no claim; `closed` is a decision of the platform, which nobody publishes.
 - A field in italics may be left out; `timestamp` is added to every event that has none.
+- A field that is not named is refused (`invalid_data`), at the top and inside of what has a form of its own; where *others* are named too, they are kept. `GET /asyncapi.json` has every form whole.
 - What is *sealed* holds no plain text in the log: it opens with the key of that person alone, for who may read the event, and reads `[erased]` once the key is destroyed. Where it must be turned on, a tenant does that by [`[[protection]]`](FILES.md#catalogue_dir-events-of-ones-own).
 - An operator's folder (`CATALOGUE_DIR`) adds types, channels and events of the same form, and changes none of these.
 
@@ -149,7 +150,9 @@ fn fields(schema: &Value) -> String {
     let fields = fields.filter(|(name, _)| *name != "timestamp").map(|(name, _)| {
         if required.contains(&name.as_str()) { format!("`{name}`") } else { format!("*`{name}`*") }
     });
-    list(fields).unwrap_or_else(|| "none".to_owned())
+    let others =
+        (schema["additionalProperties"] != Value::Bool(false)).then(|| "*others*".to_owned());
+    list(fields.chain(others)).unwrap_or_else(|| "none".to_owned())
 }
 
 fn list(items: impl Iterator<Item = String>) -> Option<String> {

@@ -47,8 +47,10 @@ const NO_CONVERSATION: Refused = Refused::new(
     "no_conversation",
     "No conversation is open on this connection; start one, or name it by conversationId.",
 );
-const BAD_ID: Refused =
-    Refused::new("bad_id", "An id of your own has 1 to 128 bytes and no control characters.");
+const BAD_ID: Refused = Refused::new(
+    "bad_id",
+    "An id of your own has 1 to 128 bytes, no control characters and no white space at its ends.",
+);
 const BUSY: Refused = Refused::new(
     "unavailable",
     "Too many commands wait for their decision; try again in a moment.",

@@ -6,10 +6,13 @@ use serde_json::Value;
 use crate::edge::Refused;
 use crate::member::position_in;
 
-const NO_CHANNEL: Refused =
+pub(crate) const NO_CHANNEL: Refused =
     Refused::new("bad_payload", "Name a channel: \"calls\" or {\"channel\":\"calls\"}.");
 const NO_ID: Refused =
     Refused::new("bad_payload", "Name what it is about: its id, or an object that holds it.");
+
+const TOO_LONG: Refused =
+    Refused::new("bad_payload", "The id is too long: use one of at most 160 characters.");
 
 /// Rooms that the applications name by an id of their own.
 const ROOMS: [(&str, &str, &[&str]); 4] = [
@@ -51,8 +54,8 @@ fn room_of(
     argument: Option<&Value>,
     (_, kind, fields): &(&str, &str, &[&str]),
 ) -> Result<String, Refused> {
-    let id = text(argument, fields).ok_or(NO_ID)?;
-    let channel = Channel::with_id(kind, &id).map_err(|_| NO_ID)?;
+    let id = text(argument, fields).filter(|id| !id.is_empty()).ok_or(NO_ID)?;
+    let channel = Channel::with_id(kind, &id).map_err(|_| TOO_LONG)?;
     Ok(channel.as_str().to_owned())
 }
 
@@ -106,5 +109,15 @@ mod tests {
         check("subscribe:contact", json!({}), "bad_payload");
         check("subscribe:everything", json!("x"), "none");
         check("hello", json!("x"), "none");
+    }
+
+    #[test]
+    fn an_id_that_is_too_long_is_not_called_a_missing_one() {
+        let told = |id: &str| match wish("subscribe:contact", Some(&json!(id))) {
+            Err(refused) => refused.message,
+            Ok(_) => "",
+        };
+        assert_eq!(told(""), NO_ID.message);
+        assert_eq!(told(&"x".repeat(200)), TOO_LONG.message);
     }
 }

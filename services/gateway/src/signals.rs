@@ -5,12 +5,11 @@ use serde_json::{Value, json};
 
 use crate::edge::{FORBIDDEN, Refused, Shared};
 use crate::member::Member;
+use crate::rooms::NO_CHANNEL;
 
 /// The requests that are served here.
 pub(crate) const NAMES: [&str; 3] = ["presence:list", "typing:start", "typing:stop"];
 
-const NO_CHANNEL: Refused =
-    Refused::new("bad_payload", "Name a channel: \"calls\" or {\"channel\":\"calls\"}.");
 const NO_CONTACT: Refused = Refused::new(
     "bad_payload",
     "Name the contact: {\"contactId\":\"…\",\"whatsappAccountId\":\"…\"}.",

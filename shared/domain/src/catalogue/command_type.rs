@@ -64,7 +64,7 @@ pub enum CommandRefusal {
     NotAllowed,
     #[error("no conversation is open")]
     NoConversation,
-    #[error("an id has 1 to {MAX_ID} bytes and no control characters")]
+    #[error("an id has 1 to {MAX_ID} bytes, no control characters and no white space at its ends")]
     BadId,
     #[error("data{}: {}", .0.pointer, .0.reason)]
     Invalid(Violation),
@@ -110,7 +110,8 @@ impl CommandType {
         }
         let data = self.data(wish.argument).map_err(CommandRefusal::Invalid)?;
         let id = wish.id.unwrap_or(wish.fallback);
-        if id.is_empty() || id.len() > MAX_ID || id.chars().any(char::is_control) {
+        if id.is_empty() || id.len() > MAX_ID || id.trim() != id || id.chars().any(char::is_control)
+        {
             return Err(CommandRefusal::BadId);
         }
         let mut command = Command {

@@ -138,7 +138,9 @@ fn globs(value: Option<&Value>) -> Vec<Glob> {
 }
 
 /// Whether the user can have a channel of its own. A percent sign could make two users share one,
-/// since channels encode what they cannot hold.
+/// since channels encode what they cannot hold, and so could white space at the ends, which headers lose.
 fn is_user(user: &str) -> bool {
-    !user.contains(|c: char| c == '%' || c.is_control()) && Channel::with_id("user", user).is_ok()
+    !user.contains(|c: char| c == '%' || c.is_control())
+        && user.trim() == user
+        && Channel::with_id("user", user).is_ok()
 }

@@ -89,6 +89,14 @@ fn a_valid_token_becomes_an_identity() {
 }
 
 #[test]
+fn a_user_whose_name_a_header_would_change_is_nobody() {
+    for bad in ["7 ", " 7", "7\u{a0}", "7\n", "a\nb", "50%", ""] {
+        let refused = check(&acme(""), &with("sub", json!(bad)));
+        assert!(matches!(refused, Err(AuthError::Claim("sub"))), "{bad:?}");
+    }
+}
+
+#[test]
 fn a_minted_token_is_accepted() {
     let tenant = domain::token::Tenant::parse("acme").unwrap();
     let token = NewToken::new(&tenant, "7", Role::Admin, NOW, 60);

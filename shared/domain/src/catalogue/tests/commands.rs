@@ -187,7 +187,7 @@ fn a_claim_allows_a_command_and_narrows_a_service_to_itself() {
 #[test]
 fn an_id_of_the_callers_own_is_bounded() {
     let with = |id: &str| Wish { id: Some(id.to_owned()), ..wish(json!("n-1")) };
-    for bad in ["", "a\nb", &"x".repeat(129)] {
+    for bad in ["", "a\nb", " a", "a\u{a0}", &"x".repeat(129)] {
         let refused = command("notification:read", Role::User, with(bad));
         assert_eq!(refused, Err(CommandRefusal::BadId));
     }
@@ -199,4 +199,15 @@ fn an_operator_declares_no_commands() {
     let file = ("mine.toml".to_owned(), "[[command]]\nname = \"x\"\nsummary = \"x\"\nroles = []\nentity = \"x\"\nexample = {}\nschema = {}\n".to_owned());
     let told = Catalogue::load(&[file]).err().unwrap().to_string();
     assert!(told.contains("command x: commands are the platform's own"), "{told}");
+}
+
+#[test]
+fn an_id_that_a_header_would_change_is_refused_with_its_place() {
+    for bad in ["sp ", " sp", "sp\u{a0}", "s\np", "s\rp", "\tsp", "s\u{0}p", "\n"] {
+        let raise = json!({ "userId": bad, "severity": "high", "signals": [] });
+        refused_at("crisis.raise", raise, "/userId");
+        refused_at("crisis:acknowledge", json!({ "alertId": bad }), "/alertId");
+    }
+    let spaced = json!({ "userId": "Ann  Smith, ä", "severity": "high", "signals": [] });
+    assert!(command("crisis.raise", Role::Admin, wish(spaced)).is_ok());
 }
