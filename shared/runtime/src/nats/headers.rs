@@ -27,7 +27,7 @@ impl Headers {
                 values.first().map(|value| value.as_str())
             }
             Kept::Block(block) => {
-                let (_, value) = lines(block).find(|(key, _)| *key == name.as_bytes())?;
+                let value = lines(block).find_map(|line| value_of(line, name.as_bytes()))?;
                 std::str::from_utf8(value).ok()
             }
         }
@@ -41,8 +41,10 @@ impl Headers {
         let of_map = map.into_iter().flat_map(HeaderMap::iter).flat_map(|(name, values)| {
             values.iter().map(move |value| (AsRef::<str>::as_ref(name), value.as_str()))
         });
-        let of_block = lines(block).filter_map(|(name, value)| {
-            Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
+        let of_block = lines(block).filter_map(|line| {
+            let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+            let value = std::str::from_utf8(&value[1..]).ok()?;
+            Some((std::str::from_utf8(name).ok()?, value.trim_ascii()))
         });
         of_map.chain(of_block)
     }
@@ -71,12 +73,22 @@ impl Headers {
     }
 }
 
-/// The lines that hold a header.
-fn lines(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    block.split(|byte| *byte == b'\n').filter_map(|line| {
-        let colon = memchr::memchr(b':', line)?;
-        Some((&line[..colon], line[colon + 1..].trim_ascii()))
+fn lines(mut block: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        if block.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', block).unwrap_or(block.len());
+        let (line, rest) = block.split_at(end);
+        block = rest.get(1..).unwrap_or_default();
+        Some(line)
     })
+}
+
+/// What a line holds, if it is of that name. Most are told apart by where their colon is.
+fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let is_it = line.get(name.len()) == Some(&b':') && line.starts_with(name);
+    is_it.then(|| line[name.len() + 1..].trim_ascii())
 }
 
 fn read<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>) -> HeaderMap {
