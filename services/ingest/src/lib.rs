@@ -34,6 +34,7 @@ mod gate;
 pub mod idempotency;
 mod inbox;
 mod intake;
+mod lanes;
 mod mapping;
 mod memory;
 mod metrics;
@@ -48,7 +49,9 @@ mod revocations;
 mod rotation;
 mod routes;
 pub mod sources;
+mod stored;
 mod submission;
+mod waiting;
 mod worker;
 
 pub use config::Config;

@@ -73,7 +73,7 @@ impl Bench {
         let data = json!({ "campaignId": campaign, "campaign": about });
         let publication = Publication::new("campaign.started", "test", data);
         let tenant = Tenant::parse("acme").unwrap();
-        let admitted = self.intake.admit_observation(&tenant, publication).unwrap();
+        let admitted = self.intake.admit_own(&tenant, publication).unwrap();
         self.intake.store(Way::Http, admitted).await.unwrap();
     }
 

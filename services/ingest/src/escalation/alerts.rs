@@ -3,10 +3,11 @@
 use domain::aggregate::{Aggregate as _, Decision, RecordedEvent};
 use domain::aggregates::crisis::{Crisis, State};
 use domain::escalation::{Chain, Due, Timer};
-use domain::{Address, Command, Envelope, StreamId};
+use domain::{Address, Command, StreamId};
 use runtime::log_reader::{LogReader, ReadError};
 use runtime::nats::Nats;
-use time::OffsetDateTime;
+
+use crate::stored;
 
 /// A handle that is cheap to clone.
 #[derive(Clone)]
@@ -55,11 +56,7 @@ impl Alerts {
         let (mut state, mut from) = (State::default(), 1);
         while let Some(message) = self.reader.next_from_leader(stream, from, &guard).await? {
             from = message.sequence + 1;
-            let (subject, headers) = (&message.subject, &message.headers);
-            let read = Envelope::from_message(subject, headers, message.payload.clone());
-            if let Ok(envelope) = read {
-                let stored = stored_at(message.stored_at);
-                let event = RecordedEvent::new(envelope, message.sequence, stored);
+            if let Ok(event) = stored::recorded(&message) {
                 Crisis::evolve(&mut state, &event);
                 see(&event);
             }
@@ -75,10 +72,4 @@ fn is_awaited(state: &State, timer: &Timer) -> bool {
         Due::Escalation { step } => alert.waits() && step > alert.step,
         Due::Reopening { round } => !alert.waits() && round == alert.round,
     }
-}
-
-/// A stored time.
-pub(super) fn stored_at(unix_millis: i64) -> OffsetDateTime {
-    let nanos = i128::from(unix_millis) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
