@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use domain::aggregate::{self, Decision, RecordedEvent, Rejection};
 use domain::aggregates::conversation;
 use domain::catalogue::{Admitted, Refusal};
@@ -17,7 +16,7 @@ use runtime::ids;
 use runtime::log_reader::ReadError;
 use runtime::nats::Nats;
 use runtime::vault::VaultError;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
@@ -29,6 +28,10 @@ use super::tail::Tail;
 use crate::intake::{Intake, IntakeError, Stored};
 use crate::metrics::Way;
 use crate::protection;
+
+mod repeats;
+
+use repeats::Before;
 
 /// How long a decision may take, and what is told because of it; whoever waits for them is looked after meanwhile.
 pub(super) const WITHIN: Duration = Duration::from_secs(4);
@@ -175,6 +178,14 @@ impl Decider {
         self.inner.signals.open_alerts()
     }
 
+    /// The events of an entity as far as this instance has seen all of them; none where only the log can tell.
+    pub(crate) fn seen(&self, address: &Address) -> Vec<u64> {
+        let category = address.category().as_str();
+        let tail = self.inner.tails.iter().find(|tail| tail.category() == category);
+        let seen = tail.and_then(|tail| tail.index().after(tail.hash(address), 0));
+        seen.unwrap_or_default()
+    }
+
     pub(super) fn tails(&self) -> &[Arc<Tail>] {
         &self.inner.tails
     }
@@ -251,20 +262,15 @@ impl Decider {
         entities.advance(tail, held).await.map_err(Undecided::Read)?;
         let (mut forced, mut is_sure) = (None, false);
         for _ in 0..RACES {
-            if let Some(sequence) = held.entity().decided(&command.key()) {
-                let found = entities.record(tail, held, sequence).await.map_err(Undecided::Read)?;
-                match found {
-                    Some(record) if self.is_repeat(command, &record).await? => {
-                        return Ok(Some(Executed { outcome: Outcome::Repeated, record }));
-                    }
-                    Some(_) => forced = Some(conversation::reused(command)),
-                    // It has expired, and what is known of the entity is as old.
-                    None => entities.fold_anew(tail, held).await.map_err(Undecided::Read)?,
+            let (key, decision) = match self.before(tail, held, command).await? {
+                Before::Decided(record) => {
+                    return Ok(Some(Executed { outcome: Outcome::Repeated, record }));
                 }
-            }
-            let decision = match forced.take() {
-                Some(rejection) => Err(rejection),
-                None => held.entity().decide(command, now),
+                Before::OtherWords(key) => (key, Err(conversation::reused(command))),
+                Before::Nothing => {
+                    let decide = || held.entity().decide(command, now);
+                    (command.key(), forced.take().map_or_else(decide, Err))
+                }
             };
             let outcome = outcome_of(&decision);
             if keep == Keep::Accepted && outcome != Outcome::Accepted {
@@ -278,7 +284,7 @@ impl Decider {
                 }
                 return Ok(Executed::unrecorded(command, decision, now));
             }
-            match self.append(held, command, decision, keep, now).await {
+            match self.append(held, (command, key), decision, keep, now).await {
                 Ok(record) => return Ok(Some(Executed { outcome, record })),
                 Err(Undecided::Append(AppendError::Conflict)) => {
                     self.inner.metrics.conflicts.inc();
@@ -293,29 +299,10 @@ impl Decider {
         Err(Undecided::Contended)
     }
 
-    /// Whether a record under a command's key is of the same command. People's words are compared: a client that begins
-    /// to count anew must not have what somebody says taken for what they said before.
-    async fn is_repeat(
-        &self,
-        command: &Command,
-        record: &RecordedEvent,
-    ) -> Result<bool, Undecided> {
-        let (Some(now), Some(before)) = (command.field("message"), conversation::said(record))
-        else {
-            return Ok(true);
-        };
-        // Sealed anew for each attempt, so only opened they tell.
-        let (vault, both) = (self.inner.intake.vault(), json!([now, before]).to_string());
-        vault.prepare(&command.tenant, both.as_bytes()).await.map_err(Undecided::Seal)?;
-        let opened = vault.open(&command.tenant, &Bytes::from(both));
-        let opened: [Value; 2] = serde_json::from_slice(&opened).unwrap_or_default();
-        Ok(opened[0] == opened[1])
-    }
-
     async fn append(
         &self,
         held: &mut Held,
-        command: &Command,
+        (command, key): (&Command, String),
         decision: Result<Decision, Rejection>,
         keep: Keep,
         now: OffsetDateTime,
@@ -323,7 +310,7 @@ impl Decider {
         // An id for this attempt alone: should an earlier one still be on its way, the guard lets one of them in.
         let id = ids::ordered();
         let admitted =
-            record::admit(self.inner.intake.catalogue(), command, decision, keep, &id, now);
+            record::admit(self.inner.intake.catalogue(), (command, &key), decision, keep, &id, now);
         let mut admitted = admitted.map_err(Undecided::Hopeless)?;
         self.seal(&mut admitted).await?;
         let expect =

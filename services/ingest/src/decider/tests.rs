@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use domain::catalogue::Publication;
 use domain::command::Actor;
-use domain::protection::WrappingKeys;
-use domain::{Command, Role, StreamId, Tenant};
+use domain::protection::{Subject, WrappingKeys, seal};
+use domain::{Command, Role, StreamId, Tenant, Token};
 use runtime::metrics::Metrics as Registry;
 use runtime::nats::Nats;
 use runtime::ops::Readiness;
@@ -187,4 +187,51 @@ async fn a_refusal_of_what_the_platform_asks_itself_may_leave_nothing() {
     assert!(executed.is_none());
     let stored = bench.client.log_reader().stream_info("MESSAGES").await.unwrap().messages;
     assert_eq!(stored, 1, "the campaign's start alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_words_under_a_used_id_are_refused_once_however_often_they_come() {
+    let bench = Bench::with_index(1 << 20).await;
+    let bench = another(&bench, Tail::new("conversation", StreamId::Conversations, 1 << 20));
+    let said = |id: &str, kind: &str, data: Value| Command {
+        id: id.into(),
+        kind: kind.into(),
+        tenant: Tenant::parse("acme").unwrap(),
+        entity: "c-1".into(),
+        actor: Actor { user: "7".into(), role: Role::User },
+        connection: None,
+        reply: None,
+        time: clock::now(),
+        data: data.as_object().unwrap().clone(),
+    };
+    let stored =
+        async || bench.client.log_reader().stream_info("CONVERSATIONS").await.unwrap().messages;
+    let decide = async |command: Command| {
+        let executed = bench.decider.decide(&command, clock::now(), Keep::Every).await.unwrap();
+        executed.unwrap().answer(&command)
+    };
+    decide(said("k-0", "conversation.start", json!({ "avatarId": "maya" }))).await;
+    let vault = bench.intake.vault();
+    let tenant = Tenant::parse("acme").unwrap();
+    let person = Subject::new(&tenant, &Token::parse("user").unwrap(), "7");
+    let key = vault.key_to_seal(&person).await.unwrap();
+    // Sealed anew for each attempt, as a gateway does.
+    let say = async |words: &str| {
+        let sealed = seal(&key, &person, &json!(words), ids::random_bytes());
+        decide(said("k-1", "conversation.message", json!({ "message": sealed }))).await
+    };
+    assert_eq!(say("I slept well.").await["ok"], true);
+    assert_eq!(stored().await, 2);
+    for (words, records) in [("I cannot go on.", 3), ("Help me.", 4), ("I cannot go on.", 4)] {
+        for _ in 0..3 {
+            let answer = say(words).await;
+            assert_eq!(
+                (&answer["code"], &answer["commandId"]),
+                (&json!("id_reused"), &json!("k-1"))
+            );
+            assert_eq!(stored().await, records, "{words}");
+        }
+    }
+    assert_eq!(say("I slept well.").await["ok"], true, "the first is answered as before");
+    assert_eq!(stored().await, 4);
 }
