@@ -90,7 +90,7 @@ pub(crate) fn start(
     tasks: &mut Tasks,
     nats: &Nats,
     intake: &Intake,
-    chains: &Registry,
+    (chains, alerts): (&Registry, Alerts),
     twilio: Option<Twilio>,
 ) -> Result<(), runtime::tasks::BoxError> {
     let client = Client::new(LIMITS)?;
@@ -101,7 +101,7 @@ pub(crate) fn start(
     tasks.spawn("calls to end", async move {
         worker::work(durable, BEGUN, stop, |job| calls.handle(job)).await
     });
-    let paging = paging::Paging::new(outside, chains.clone(), Alerts::new(nats));
+    let paging = paging::Paging::new(outside, chains.clone(), alerts);
     let durable = Durable::open(nats, PAGES.0, PAGES.1).with_batch(FETCHED_AHEAD);
     let stop = tasks.shutdown();
     tasks.spawn("paging", async move {
