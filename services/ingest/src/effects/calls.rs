@@ -98,3 +98,59 @@ impl Calls {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::protection::WrappingKeys;
+    use runtime::durable::Durable;
+    use runtime::http_client::Client;
+    use runtime::metrics::Metrics as Registry;
+    use runtime::tasks::owned;
+    use runtime::test_support::TestNats;
+    use runtime::vault::Vault;
+    use serde_json::json;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::intake::Intake;
+    use crate::memory::{self, Memory};
+    use crate::metrics::{Metrics, Way};
+
+    /// How often it was handed back before it had its turn.
+    const HAND_BACKS: u64 = 3 * ATTEMPTS;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_call_that_waited_long_for_its_turn_is_tried_as_often_as_any() {
+        let server = TestNats::start().await;
+        let nats = server.nats("ingest").await;
+        let memory = Memory::new(nats.log_reader(), 1 << 20);
+        let catalogue = runtime::catalogue::load(None).unwrap();
+        let vault = Vault::new(&nats, WrappingKeys::new(b"the platform's key", None));
+        let metrics = Metrics::new(&Registry::new());
+        let intake = Intake::new(&nats, catalogue, vault, memory.clone(), metrics, 16);
+        let asked = json!({ "callSid": "CA1", "requestedBy": "7" });
+        let asked = Publication::new("call.termination.requested", "test", asked);
+        let asked = intake.admit_own(&Tenant::parse("acme").unwrap(), asked).unwrap();
+        intake.store(Way::Http, asked).await.unwrap();
+        let feed = memory::feed(memory, nats.clone(), StreamId::Calls, CancellationToken::new());
+        let _feeding = owned(async move { feed.await.unwrap() });
+        let outside = Outside { intake, client: Client::new(crate::effects::LIMITS).unwrap() };
+        let outside = Arc::new(outside);
+        while !outside.is_warm(StreamId::Calls) {
+            tokio::task::yield_now().await;
+        }
+        // Nobody listens there.
+        let twilio = Twilio::at("http://127.0.0.1:1");
+        let calls = Calls::new(outside, Some(twilio));
+        let mut job = Durable::open(&nats, "CALLS", "ingest-effects").next().await;
+        job.delivered += HAND_BACKS;
+        let job = Arc::new(job);
+        for attempt in 1..ATTEMPTS {
+            let settled = calls.handle(job.clone()).await;
+            assert!(matches!(settled, Settled::Later(_)), "after {attempt}: {settled:?}");
+        }
+        assert_eq!(calls.handle(job).await, Settled::Done, "its end is told then");
+        let told = server.nats("admin").await.log_reader().get("CALLS", 2).await.unwrap().unwrap();
+        assert!(told.subject.ends_with(".termination-failed"), "{}", told.subject);
+    }
+}

@@ -16,7 +16,7 @@ const RETRIES: usize = AT_ONCE / 2;
 const RETRIES_OF_TENANT: usize = OF_TENANT / 2;
 /// First attempts of one tenant that wait for a place; what is more comes again from the log.
 const WAITING_OF_TENANT: usize = 64;
-/// Below the durables' `ack_wait`, together with an attempt and its outcome.
+/// Short beside an attempt; who waits is looked after meanwhile.
 const WAIT: Duration = Duration::from_secs(3);
 /// Tenants remembered although nothing of theirs goes on.
 const TENANTS: usize = 1_000;
