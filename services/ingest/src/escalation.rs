@@ -2,7 +2,8 @@
 //!
 //! Everything that matters is in the log. [`arming`] turns an event that starts a clock into a schedule that the server
 //! keeps, and acknowledges the event only when the schedule is stored; [`firing`] turns a clock that has run out into a
-//! decision that the alert's state may refuse; [`reconciling`] sets clocks again that were lost. All may be killed at any moment and run in any number.
+//! decision that the alert's state may refuse; [`reconciling`] sets clocks again that were lost. All may be killed at
+//! any moment and run in any number.
 
 use std::sync::Arc;
 

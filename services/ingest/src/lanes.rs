@@ -13,6 +13,7 @@ use std::time::Duration;
 use runtime::durable::{Durable, Job, NotSettled};
 use runtime::tasks::{BoxError, Tasks};
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -21,6 +22,8 @@ use crate::waiting::{self, Waiting};
 /// Jobs that wait in a lane: as many as the durables let be unacknowledged in all (`max_ack_pending`), so that a lane
 /// that stands still holds up no other one. Should one be full all the same, what is more is handed back.
 const DEPTH: usize = 1_000;
+/// What jobs may hold of memory, in KiB; with so much, fetching waits, for all lanes.
+const ROOM: u32 = 64 * 1024;
 const UNTIL_THERE_IS_ROOM: Duration = Duration::from_secs(1);
 
 /// What is done with the jobs.
@@ -34,6 +37,12 @@ pub(crate) trait Work: Clone + Send + Sync + 'static {
         job: &Job,
         shutdown: &CancellationToken,
     ) -> impl Future<Output = Result<(), NotSettled>> + Send;
+}
+
+/// A job in its lane, with the memory that it takes.
+struct Held {
+    job: Arc<Job>,
+    _room: OwnedSemaphorePermit,
 }
 
 /// Works in `count` lanes until `shutdown`, then finishes what has begun and gives the rest back.
@@ -54,6 +63,7 @@ pub(crate) async fn run(
             sender
         })
         .collect();
+    let room = Arc::new(Semaphore::new(ROOM as usize));
     let (hashes, mut waiting, mut looks) =
         (RandomState::new(), Waiting::default(), waiting::looks());
     loop {
@@ -66,10 +76,21 @@ pub(crate) async fn run(
             }
             job = durable.next() => waiting.hold(job),
         };
+        let enough = room.clone().acquire_many_owned(size_of(&job));
+        let enough = tokio::select! {
+            () = shutdown.cancelled() => None,
+            enough = waiting.tell_until(enough, &mut looks) => enough.ok(),
+        };
+        let Some(enough) = enough else {
+            settled(&job, job.nak(Duration::ZERO).await);
+            break;
+        };
         let hash = hashes.hash_one(work.lane(&job.message.subject));
-        match lanes[hash as usize % lanes.len()].try_send(job) {
+        match lanes[hash as usize % lanes.len()].try_send(Held { job, _room: enough }) {
             Ok(()) => {}
-            Err(TrySendError::Full(job)) => settled(&job, job.nak(UNTIL_THERE_IS_ROOM).await),
+            Err(TrySendError::Full(Held { job, .. })) => {
+                settled(&job, job.nak(UNTIL_THERE_IS_ROOM).await);
+            }
             Err(TrySendError::Closed(_)) => break,
         }
     }
@@ -81,10 +102,10 @@ pub(crate) async fn run(
 
 async fn lane(
     work: impl Work,
-    mut jobs: mpsc::Receiver<Arc<Job>>,
+    mut jobs: mpsc::Receiver<Held>,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
-    while let Some(job) = jobs.recv().await {
+    while let Some(Held { job, _room }) = jobs.recv().await {
         let outcome = match shutdown.is_cancelled() {
             true => job.nak(Duration::ZERO).await,
             false => work.work(&job, &shutdown).await,
@@ -92,6 +113,12 @@ async fn lane(
         settled(&job, outcome);
     }
     Ok(())
+}
+
+/// In KiB. One that is larger than all the room is let in alone.
+fn size_of(job: &Job) -> u32 {
+    let whole = u32::try_from(job.message.payload.len() / 1024).unwrap_or(ROOM);
+    whole.saturating_add(1).min(ROOM)
 }
 
 fn settled(job: &Job, outcome: Result<(), NotSettled>) {

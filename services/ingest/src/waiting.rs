@@ -33,6 +33,22 @@ impl Waiting {
         job
     }
 
+    /// Looks after them until something has happened.
+    pub(crate) async fn tell_until<T>(
+        &mut self,
+        happens: impl Future<Output = T>,
+        looks: &mut Interval,
+    ) -> T {
+        tokio::pin!(happens);
+        loop {
+            tokio::select! {
+                biased;
+                happened = &mut happens => return happened,
+                _ = looks.tick() => self.tell().await,
+            }
+        }
+    }
+
     /// Tells of those that it is time for; to be called with each of the [`looks`].
     pub(crate) async fn tell(&mut self) {
         let now = Instant::now();

@@ -137,3 +137,33 @@ fn backing_off_ends_at_its_bound() {
     assert!(backoff(1, longest) < Duration::from_secs(3));
     assert!(backoff(u64::MAX, longest) < longest + Duration::from_secs(1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_lanes_takes_no_more_memory_than_there_is_room() {
+    let server = TestNats::start().await;
+    let (gateway, ingest) = (server.nats("gateway").await, server.nats("ingest").await);
+    let large = 1_500_000;
+    for number in 0..60 {
+        let append = Append {
+            payload: vec![b'x'; large].into(),
+            message_id: number.to_string(),
+            subject: "commands.acme.crisis.slow.assign".to_owned(),
+            headers: Vec::new(),
+            expect: None,
+        };
+        gateway.event_log().append(append).await.unwrap();
+    }
+    let (durable, stop) = (Durable::open(&ingest, STREAM, DURABLE), CancellationToken::new());
+    let work = Noting::new();
+    let _running = owned(run(durable, 4, work.clone(), GRACE, stop));
+    // Longer than it takes to fetch all of them.
+    let mut ticks = interval(Duration::from_secs(1));
+    for _ in 0..5 {
+        ticks.tick().await;
+    }
+    let mut another = Durable::open(&ingest, STREAM, DURABLE);
+    let left = timeout(Duration::from_secs(3), another.next()).await;
+    left.expect("another gets the rest").ack().await.unwrap();
+    work.permits.add_permits(60);
+    work.has_done("slow", 40).await;
+}
