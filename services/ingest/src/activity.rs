@@ -3,6 +3,7 @@
 //! A durable of each stream brings the events for as long as they are not told of. What is told is stored under a
 //! message id that follows from the event's, so whatever dies, and however many instances work, it is told once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::catalogue::Publication;
@@ -50,12 +51,9 @@ async fn work(
         }
     }
     let durable = Durable::open(&nats, stream.name(), DURABLE).with_batch(FETCHED_AHEAD);
-    let handle = |job| {
+    let handle = |job: Arc<Job>| {
         let intake = intake.clone();
-        async move {
-            let settled = tell(&intake, &job).await;
-            (job, settled)
-        }
+        async move { tell(&intake, &job).await }
     };
     worker::work(durable, AT_ONCE, shutdown, handle).await
 }
@@ -69,7 +67,7 @@ async fn tell(intake: &Intake, job: &Job) -> Settled {
         causation_id: Some(event.id),
         ..Publication::new(activity::ACTIVITY, SOURCE, told.into())
     };
-    let admitted = match intake.admit_observation(&envelope.tenant, activity) {
+    let admitted = match intake.admit_own(&envelope.tenant, activity) {
         Ok(admitted) => admitted,
         Err(refusal) => {
             error!(sequence = job.message.sequence, %refusal, "an activity that the catalogue refuses");

@@ -12,9 +12,11 @@ use runtime::nats::Nats;
 use runtime::ops::Readiness;
 use runtime::tasks::{BoxError, Tasks};
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use crate::intake::Intake;
 
+mod answered;
 mod entities;
 mod execute;
 mod index;
@@ -24,7 +26,6 @@ mod signals;
 mod tail;
 #[cfg(test)]
 mod tests;
-mod waiting;
 mod worker;
 
 pub(crate) use execute::{Decider, Undecided};
@@ -37,10 +38,24 @@ use worker::{Queue, Worker};
 
 const CRISIS: &str = "crisis";
 /// A durable, and the lanes in which its commands are decided beside each other.
-const ALL_OTHERS: Queue = Queue { stream: "COMMANDS", durable: "ingest", lanes: 64 };
-const OF_CRISES: Queue = Queue { stream: "CRISIS_COMMANDS", durable: "ingest", lanes: 16 };
+const ALL_OTHERS: Queue = Queue {
+    stream: "COMMANDS",
+    durable: "ingest",
+    lanes: 64,
+    of_crises: false,
+    longest_pause: Duration::from_secs(30),
+};
+const OF_CRISES: Queue = Queue {
+    stream: "CRISIS_COMMANDS",
+    durable: "ingest",
+    lanes: 16,
+    of_crises: true,
+    longest_pause: Duration::from_secs(5),
+};
 /// Where crisis commands were before they had a stream of their own; a store of that time may still hold some.
-const EARLIER: Queue = Queue { stream: "COMMANDS", durable: "ingest-crisis", lanes: 4 };
+const EARLIER: Queue =
+    Queue { stream: "COMMANDS", durable: "ingest-crisis", lanes: 4, ..OF_CRISES };
+const ASK_EVERY: Duration = Duration::from_secs(3);
 
 /// Starts the tails and the workers among `tasks`; the handle decides for others in this process.
 pub(crate) fn start(
@@ -56,15 +71,14 @@ pub(crate) fn start(
     let signals = Arc::new(Signals::default());
     for tail in &tails {
         let warm = readiness.condition(tail.condition());
-        let following = follow(tail.clone(), nats.clone(), signals.clone(), warm, stop.clone());
-        tasks.spawn(format!("tail of {}", tail.category()), following);
+        let (name, tail) = (format!("tail of {}", tail.category()), tail.clone());
+        let (nats, signals, stop) = (nats.clone(), signals.clone(), stop.clone());
+        tasks.spawn(name, async move { tail.follow(nats, &signals, warm, stop).await });
     }
     let decider =
         Decider::new(nats, tails, signals.clone(), intake.clone(), Metrics::new(registry));
     for queue in [OF_CRISES, ALL_OTHERS, EARLIER] {
-        let worker =
-            Worker { decider: decider.clone(), nats: nats.clone(), log: intake.log().clone() };
-        let working = work(worker, queue, grace, stop.clone());
+        let working = work(Worker::new(&decider, queue, nats, intake.log()), grace, stop.clone());
         tasks.spawn(format!("commands of {}.{}", queue.stream, queue.durable), working);
     }
     let intake = intake.clone();
@@ -72,39 +86,38 @@ pub(crate) fn start(
     decider
 }
 
-async fn follow(
-    tail: Arc<Tail>,
-    nats: Nats,
-    signals: Arc<Signals>,
-    warm: runtime::ops::Condition,
-    stop: CancellationToken,
-) -> Result<(), BoxError> {
-    tail.follow(nats, &signals, warm, stop).await
-}
-
 /// Fetches nothing before the states can be folded from what the tails have seen. Crises wait for no tail: the log's
 /// leader is asked for each of them meanwhile, so that a long history delays no alert after a start.
-async fn work(
-    worker: Worker,
-    queue: Queue,
-    grace: Duration,
-    stop: CancellationToken,
-) -> Result<(), BoxError> {
+async fn work(worker: Worker, grace: Duration, stop: CancellationToken) -> Result<(), BoxError> {
+    let queue = worker.queue();
     let awaited = |tail: &&Arc<Tail>| queue == ALL_OTHERS && tail.category() != CRISIS;
-    for tail in worker.decider.tails().iter().filter(awaited) {
+    for tail in worker.decider().tails().iter().filter(awaited) {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tail.is_warm() => {}
         }
     }
-    if queue == EARLIER && !is_there(&worker.nats, queue).await {
-        stop.cancelled().await;
-        return Ok(());
+    if queue == EARLIER {
+        let is_there = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            is_there = is_there(worker.nats(), queue) => is_there,
+        };
+        if !is_there {
+            stop.cancelled().await;
+            return Ok(());
+        }
     }
-    worker.run(queue, grace, stop).await
+    worker.run(grace, stop).await
 }
 
-/// Only a store that is older than this program has it. Who cannot be asked is not waited for: the next start asks again.
+/// Only a store that is older than this program has it. Asked until there is an answer: what is there may be an alert
+/// that nobody has raised.
 async fn is_there(nats: &Nats, queue: Queue) -> bool {
-    nats.log_reader().has_durable(queue.stream, queue.durable).await.unwrap_or(false)
+    loop {
+        match nats.log_reader().has_durable(queue.stream, queue.durable).await {
+            Ok(is_there) => return is_there,
+            Err(error) => debug!(%error, "whether there are commands of before is not known yet"),
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
 }

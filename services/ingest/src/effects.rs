@@ -17,6 +17,7 @@ use runtime::tasks::Tasks;
 mod calls;
 mod paging;
 mod places;
+mod tries;
 mod twilio;
 
 pub use twilio::Twilio;
@@ -39,8 +40,8 @@ pub(crate) struct Outside {
     pub(crate) client: Client,
 }
 
-/// Until whoever is begun has its turn, or repeats can be recognised again.
-const BEFORE_ITS_TURN: std::time::Duration = std::time::Duration::from_secs(1);
+/// Between looks at whether repeats are recognised again, as after a start.
+const UNTIL_WARM: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Why an outcome is not recorded yet.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +63,7 @@ impl Outside {
     ) -> Result<(), Unrecorded> {
         let outcome =
             Publication { source: source.to_owned(), key: Some(key.to_owned()), ..outcome };
-        let admitted = self.intake.admit_observation(tenant, outcome);
+        let admitted = self.intake.admit_own(tenant, outcome);
         let admitted = admitted.map_err(Unrecorded::Refused)?;
         self.intake.store(Way::Own, admitted).await.map(drop).map_err(Unrecorded::Store)
     }
@@ -89,7 +90,7 @@ pub(crate) fn start(
     tasks: &mut Tasks,
     nats: &Nats,
     intake: &Intake,
-    chains: &Registry,
+    (chains, alerts): (&Registry, Alerts),
     twilio: Option<Twilio>,
 ) -> Result<(), runtime::tasks::BoxError> {
     let client = Client::new(LIMITS)?;
@@ -100,7 +101,7 @@ pub(crate) fn start(
     tasks.spawn("calls to end", async move {
         worker::work(durable, BEGUN, stop, |job| calls.handle(job)).await
     });
-    let paging = paging::Paging::new(outside, chains.clone(), Alerts::new(nats));
+    let paging = paging::Paging::new(outside, chains.clone(), alerts);
     let durable = Durable::open(nats, PAGES.0, PAGES.1).with_batch(FETCHED_AHEAD);
     let stop = tasks.shutdown();
     tasks.spawn("paging", async move {

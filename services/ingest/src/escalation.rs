@@ -2,7 +2,8 @@
 //!
 //! Everything that matters is in the log. [`arming`] turns an event that starts a clock into a schedule that the server
 //! keeps, and acknowledges the event only when the schedule is stored; [`firing`] turns a clock that has run out into a
-//! decision that the alert's state may refuse; [`reconciling`] sets clocks again that were lost. All may be killed at any moment and run in any number.
+//! decision that the alert's state may refuse; [`reconciling`] sets clocks again that were lost. All may be killed at
+//! any moment and run in any number.
 
 use std::sync::Arc;
 
@@ -32,18 +33,18 @@ const ARMING: &str = "ingest-escalation";
 pub(crate) const TIMERS: &str = "TIMERS";
 const FIRING: &str = "ingest";
 
-/// Starts both halves.
+/// Starts all three.
 pub(crate) fn start(
     tasks: &mut Tasks,
     nats: &Nats,
     chains: &Registry,
-    decider: Decider,
+    (decider, alerts): (Decider, Alerts),
     metrics: &Metrics,
 ) {
     let arming = Arc::new(arming::Arming::new(chains.clone(), Schedules::new(nats)));
     let reconciling = reconciling::Reconciling {
         arming: arming.clone(),
-        alerts: Alerts::new(nats),
+        alerts: alerts.clone(),
         decider: decider.clone(),
     };
     tasks.spawn("clocks of open alerts", reconciling.run(tasks.shutdown()));
@@ -53,7 +54,7 @@ pub(crate) fn start(
         worker::work(durable, AT_ONCE, stop, |job| arming.handle(job)).await
     });
     let schedules = Schedules::new(nats);
-    let (alerts, metrics) = (Alerts::new(nats), metrics.clone());
+    let metrics = metrics.clone();
     let firing = firing::Firing { chains: chains.clone(), decider, alerts, schedules, metrics };
     let durable = Durable::open(nats, TIMERS, FIRING).with_batch(AT_ONCE);
     let stop = tasks.shutdown();

@@ -2,8 +2,7 @@
 //!
 //! Pure. The same for every way in, so that no way is wider than another.
 
-use domain::catalogue::{Catalogue, EventType, Publication, Refusal};
-use domain::token::Token;
+use domain::catalogue::{Publication, Refusal};
 use time::OffsetDateTime;
 
 use crate::sources::ATTRIBUTE_PREFIX;
@@ -106,16 +105,6 @@ pub(crate) fn publication(
         causation_id: submission.causation_id,
         ..Publication::new(event_type, source, submission.data)
     })
-}
-
-/// The type whose events have this category and name in their subjects.
-pub(crate) fn type_of_subject<'a>(
-    catalogue: &'a Catalogue,
-    category: &str,
-    name: &str,
-) -> Option<&'a EventType> {
-    let (category, name) = (Token::parse(category).ok()?, Token::parse(name).ok()?);
-    catalogue.events().find(|event| *event.category() == category && *event.subject_name() == name)
 }
 
 #[cfg(test)]

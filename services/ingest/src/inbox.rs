@@ -1,8 +1,8 @@
 //! Takes teams' publications out of INBOX: through the gate into the log, or into quarantine with a notice.
 //!
-//! Publications of one tenant and stream go through one lane in their order; lanes run beside each other.
+//! Publications of one tenant and stream go through one lane as they were delivered; lanes run beside each other. One
+//! that the log does not take even after some attempts comes again behind others.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use domain::StreamId;
@@ -10,20 +10,20 @@ use domain::subject;
 use domain::token::{EntityToken, Tenant, Token};
 use runtime::durable::{Durable, Job, NotSettled};
 use runtime::nats::Nats;
-use runtime::tasks::{BoxError, Tasks};
+use runtime::tasks::BoxError;
 use runtime::telemetry::{TARGET, chain};
 use serde_json::json;
-use time::OffsetDateTime;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, debug, error, info_span, warn};
+use tracing::{Instrument as _, error, info_span, warn};
 
 use crate::gate::Refused;
 use crate::intake::{Intake, IntakeError};
+use crate::lanes::{self, backoff};
 use crate::metrics::Way;
 use crate::protection;
 use crate::publication::Message;
 use crate::quarantine::{self, Quarantined};
+use crate::stored;
 
 /// The stream that holds publications, the durable that shares them among instances, the origin in quarantine.
 const STREAM: &str = "INBOX";
@@ -31,11 +31,16 @@ const DURABLE: &str = "ingest";
 pub(crate) const ORIGIN: &str = "inbox";
 
 const LANES: usize = 32;
-/// Jobs that wait in a lane; beyond it fetching waits.
-const LANE_DEPTH: usize = 16;
 /// Attempts in place, so that a short outage does not change the order of one publisher's events.
 const ATTEMPTS: u32 = 3;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// What publications are stored with.
+#[derive(Clone)]
+struct Inbox {
+    intake: Intake,
+    nats: Nats,
+}
 
 /// Works until `shutdown`, then finishes what has begun and gives the rest back.
 pub(crate) async fn run(
@@ -44,62 +49,26 @@ pub(crate) async fn run(
     grace: Duration,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
-    let mut durable = Durable::open(&nats, STREAM, DURABLE);
-    // Lanes end when their senders are dropped, after the last job, not at the shutdown itself.
-    let ended = CancellationToken::new();
-    let mut tasks = Tasks::new(&ended);
-    let lanes: Vec<_> = (0..LANES)
-        .map(|number| {
-            let (sender, jobs) = mpsc::channel(LANE_DEPTH);
-            let (intake, nats, shutdown) = (intake.clone(), nats.clone(), shutdown.clone());
-            tasks.spawn(format!("inbox lane {number}"), lane(intake, nats, jobs, shutdown));
-            sender
-        })
-        .collect();
-    let hashes = RandomState::new();
-    loop {
-        let job = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => break,
-            job = durable.next() => job,
-        };
-        let lane = lane_of(&hashes, &job.message.subject);
-        if lanes[lane].send(job).await.is_err() {
-            break;
-        }
-    }
-    drop(lanes);
-    durable.close().await;
-    ended.cancel();
-    Ok(tasks.finish(grace).await?)
+    let durable = Durable::open(&nats, STREAM, DURABLE);
+    lanes::run(durable, LANES, Inbox { intake, nats }, grace, shutdown).await
 }
 
-fn lane_of(hashes: &RandomState, subject: &str) -> usize {
+impl lanes::Work for Inbox {
+    fn lane<'a>(&self, subject: &'a str) -> impl std::hash::Hash + use<'a> {
+        lane_of(subject)
+    }
+
+    async fn work(&self, job: &Job, shutdown: &CancellationToken) -> Result<(), NotSettled> {
+        let span = info_span!(target: TARGET, parent: None, "publication", attempt = job.delivered);
+        work(&self.intake, &self.nats, job, shutdown).instrument(span).await
+    }
+}
+
+/// One tenant's publications of one stream have this in common.
+fn lane_of(subject: &str) -> (&str, Option<StreamId>) {
     let mut tokens = subject.split('.').skip(1);
     let tenant = tokens.next().unwrap_or_default();
-    let stream = StreamId::of_category(tokens.next().unwrap_or_default());
-    hashes.hash_one((tenant, stream)) as usize % LANES
-}
-
-async fn lane(
-    intake: Intake,
-    nats: Nats,
-    mut jobs: mpsc::Receiver<Job>,
-    shutdown: CancellationToken,
-) -> Result<(), BoxError> {
-    while let Some(job) = jobs.recv().await {
-        let settled = if shutdown.is_cancelled() {
-            job.nak(Duration::ZERO).await
-        } else {
-            let span =
-                info_span!(target: TARGET, parent: None, "publication", attempt = job.delivered);
-            work(&intake, &nats, &job, &shutdown).instrument(span).await
-        };
-        if let Err(error) = settled {
-            debug!(%error, sequence = job.message.sequence, "publication");
-        }
-    }
-    Ok(())
+    (tenant, StreamId::of_category(tokens.next().unwrap_or_default()))
 }
 
 /// Why a publication is not settled yet.
@@ -121,17 +90,10 @@ async fn work(
             Err(later) => explain(&later, job),
         }
         if attempt < ATTEMPTS && !shutdown.is_cancelled() {
-            job.in_progress().await?;
             tokio::time::sleep(Duration::from_millis(200) * attempt).await;
         }
     }
-    job.nak(backoff(job.delivered)).await
-}
-
-fn backoff(delivered: u64) -> Duration {
-    let doubled = Duration::from_secs(1).saturating_mul(1 << delivered.min(6));
-    let jitter = Duration::from_millis(runtime::ids::jitter(500));
-    doubled.min(LONGEST_BACKOFF) + jitter
+    job.nak(backoff(job.delivered, LONGEST_BACKOFF)).await
 }
 
 fn explain(later: &Later, job: &Job) {
@@ -144,13 +106,11 @@ fn explain(later: &Later, job: &Job) {
 
 fn message_of(job: &Job) -> Message {
     let message = &job.message;
-    let nanos = i128::from(message.stored_at) * 1_000_000;
-    let stored = OffsetDateTime::from_unix_timestamp_nanos(nanos);
     Message::new(
         &message.subject,
         message.headers.iter(),
         message.payload.clone(),
-        stored.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        stored::at(message.stored_at),
         format!("{STREAM}:{}", message.sequence),
     )
 }
@@ -243,15 +203,11 @@ mod tests {
 
     #[test]
     fn one_tenants_events_of_one_stream_share_a_lane() {
-        let hashes = RandomState::new();
-        let lane = |subject| lane_of(&hashes, subject);
-        assert_eq!(lane("publish.acme.message.1.sent"), lane("publish.acme.contact.2.created"));
+        assert_eq!(
+            lane_of("publish.acme.message.1.sent"),
+            lane_of("publish.acme.contact.2.created")
+        );
+        assert_ne!(lane_of("publish.acme.message.1.sent"), lane_of("publish.acme.call.2.update"));
         assert_eq!(origin().as_str(), ORIGIN);
-    }
-
-    #[test]
-    fn backing_off_ends_at_its_bound() {
-        assert!(backoff(1) >= Duration::from_secs(2) && backoff(1) < Duration::from_secs(3));
-        assert!(backoff(u64::MAX) < LONGEST_BACKOFF + Duration::from_secs(1));
     }
 }

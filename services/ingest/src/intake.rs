@@ -134,17 +134,8 @@ impl Intake {
         self.inner.places.try_acquire().map_err(|_| IntakeError::Overloaded)
     }
 
-    /// What a provider reported: a fact, whatever its type.
-    pub(crate) fn admit_observation(
-        &self,
-        tenant: &Tenant,
-        publication: Publication,
-    ) -> Result<Admitted, Refusal> {
-        let defaults = defaults(&publication);
-        self.inner.catalogue.admit_own(tenant, publication, defaults)
-    }
-
-    /// What an administrator says or has done, as a gateway has checked.
+    /// A fact, whatever its type: what a provider reported, an administrator said or has done, as a gateway has checked,
+    /// and what the platform itself tells.
     pub(crate) fn admit_own(
         &self,
         tenant: &Tenant,
@@ -276,7 +267,7 @@ mod tests {
         let follow_up = || {
             let data = json!({ "userId": "7", "conversationId": "c-9" });
             let told = Publication { key: Some("k".to_owned()), ..told(data) };
-            intake.admit_observation(&Tenant::parse("acme").unwrap(), told).unwrap()
+            intake.admit_own(&Tenant::parse("acme").unwrap(), told).unwrap()
         };
         let cold = intake.store(Way::Own, follow_up()).await;
         assert!(matches!(cold, Err(IntakeError::Warming)), "{cold:?}");

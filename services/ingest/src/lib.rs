@@ -34,6 +34,7 @@ mod gate;
 pub mod idempotency;
 mod inbox;
 mod intake;
+mod lanes;
 mod mapping;
 mod memory;
 mod metrics;
@@ -48,7 +49,9 @@ mod revocations;
 mod rotation;
 mod routes;
 pub mod sources;
+mod stored;
 mod submission;
+mod waiting;
 mod worker;
 
 pub use config::Config;
@@ -163,8 +166,9 @@ fn crises(
     chains: escalation::Registry,
     twilio: Option<effects::Twilio>,
 ) -> Result<(), BoxError> {
-    escalation::start(tasks, nats, &chains, decider, intake.metrics());
-    effects::start(tasks, nats, intake, &chains, twilio)?;
+    let alerts = escalation::Alerts::new(nats, &decider);
+    escalation::start(tasks, nats, &chains, (decider, alerts.clone()), intake.metrics());
+    effects::start(tasks, nats, intake, (&chains, alerts), twilio)?;
     receipts::start(tasks, nats, intake);
     activity::start(tasks, nats, intake);
     let stop = tasks.shutdown();

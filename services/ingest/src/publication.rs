@@ -85,7 +85,7 @@ impl Message {
             let detail = "the subject must be publish.<tenant>.<category>.<entity>.<name>";
             return Err(Refused::new("invalid_subject", None, detail));
         };
-        let by_subject = gate::type_of_subject(catalogue, category, name);
+        let by_subject = catalogue.by_subject(category, name);
         let submission = self.submission()?;
         if submission.event_type.is_none() && by_subject.is_none() {
             let detail = format!("the subject names no event of the catalogue: {category}.{name}");

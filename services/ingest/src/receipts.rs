@@ -30,12 +30,9 @@ pub(crate) fn start(tasks: &mut Tasks, nats: &Nats, intake: &Intake) {
     let durable = Durable::open(nats, STREAM, DURABLE).with_batch(AT_ONCE);
     let (intake, stop) = (Arc::new(intake.clone()), tasks.shutdown());
     tasks.spawn("receipts", async move {
-        let handle = |job| {
+        let handle = |job: Arc<Job>| {
             let intake = intake.clone();
-            async move {
-                let settled = keep(&intake, &job).await;
-                (job, settled)
-            }
+            async move { keep(&intake, &job).await }
         };
         worker::work(durable, AT_ONCE, stop, handle).await
     });
@@ -54,7 +51,7 @@ async fn keep(intake: &Intake, job: &Job) -> Settled {
         key: Some(id.to_owned()),
         ..Publication::new("crisis.receipts", SOURCE, data)
     };
-    let admitted = match intake.admit_observation(&tenant, batch) {
+    let admitted = match intake.admit_own(&tenant, batch) {
         Ok(admitted) => admitted,
         Err(refusal) => {
             error!(sequence = message.sequence, %refusal, "receipts that the catalogue refuses");

@@ -110,7 +110,7 @@ fn admit(
     let admitted = match source.provider {
         Provider::Standard => intake.admit(&source.tenant, publication),
         Provider::Twilio | Provider::ElevenLabs | Provider::CallerDesk | Provider::WhatsApp => {
-            intake.admit_observation(&source.tenant, publication)
+            intake.admit_own(&source.tenant, publication)
         }
     };
     protection::refuse_copied(admitted?, contact)

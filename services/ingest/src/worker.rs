@@ -1,8 +1,10 @@
 //! Jobs of one durable, several at a time: what is begun is finished on stop, the rest is given back.
 //!
 //! A job that is not done comes again from the log, after a pause that grows with its deliveries; nothing is kept here.
+//! One that takes longer than its durable's `ack_wait` is looked after, so that it is not begun a second time meanwhile.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -12,6 +14,8 @@ use runtime::ids;
 use runtime::tasks::BoxError;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
+
+use crate::waiting::{self, Waiting};
 
 const SHORTEST: Duration = Duration::from_secs(1);
 
@@ -25,23 +29,29 @@ pub(crate) enum Settled {
     Never,
 }
 
-/// Works until `shutdown`. `at_once` is the bound: with so many begun, fetching waits.
+/// Works until `shutdown`. `at_once` is the bound: with so many begun, fetching waits. Everything that is done with a
+/// job has a deadline.
 pub(crate) async fn work<F>(
     mut durable: Durable,
     at_once: usize,
     shutdown: CancellationToken,
-    handle: impl Fn(Job) -> F,
+    handle: impl Fn(Arc<Job>) -> F,
 ) -> Result<(), BoxError>
 where
-    F: Future<Output = (Job, Settled)>,
+    F: Future<Output = Settled>,
 {
-    let mut begun = FuturesUnordered::new();
+    let (mut begun, mut waiting) = (FuturesUnordered::new(), Waiting::default());
+    let mut looks = waiting::looks();
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            _ = looks.tick() => waiting.tell().await,
             Some(()) = begun.next(), if !begun.is_empty() => {}
-            job = durable.next(), if begun.len() < at_once => begun.push(settle(handle(job))),
+            job = durable.next(), if begun.len() < at_once => {
+                let job = waiting.hold(job);
+                begun.push(settle(job.clone(), handle(job)));
+            }
         }
     }
     durable.close().await;
@@ -49,9 +59,8 @@ where
     Ok(())
 }
 
-async fn settle(handled: impl Future<Output = (Job, Settled)>) {
-    let (job, settled) = handled.await;
-    let answered = match settled {
+async fn settle(job: Arc<Job>, handled: impl Future<Output = Settled>) {
+    let answered = match handled.await {
         Settled::Done => job.ack().await,
         Settled::Later(pause) => job.nak(pause).await,
         Settled::Never => job.term().await,

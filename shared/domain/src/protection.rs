@@ -181,6 +181,18 @@ pub fn open(key: &DataKey, subject: &Subject, sealed: &str) -> Result<Value, Loc
     serde_json::from_slice(&opened).map_err(|_| Locked::Broken)
 }
 
+/// What tells a sealed value from others of the person, whenever it was sealed, and tells nobody what it is: it needs the
+/// person's key to be made, and means nothing once that is destroyed.
+pub fn fingerprint(key: &DataKey, subject: &Subject, sealed: &str) -> Result<String, Locked> {
+    let value = open(key, subject, sealed)?;
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+    let mut mac = <Hmac<Sha256>>::new_from_slice(&key.0).expect("any length");
+    mac.update(b"throughline fingerprint v1\0");
+    mac.update(value.to_string().as_bytes());
+    let digest: [u8; 32] = mac.finalize().into_bytes().into();
+    Ok(URL_SAFE_NO_PAD.encode(&digest[..16]))
+}
+
 /// Something that is no JSON, sealed: the nonce and the ciphertext.
 pub fn seal_bytes(key: &DataKey, subject: &Subject, plain: &[u8], once: Once) -> Vec<u8> {
     encrypt(&key.0, subject, plain, once)

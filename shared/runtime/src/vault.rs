@@ -11,7 +11,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use domain::Tenant;
 use domain::protection::{
-    DataKey, Once, Protection, Subject, WrappingKeys, locked_in, open_json, seal_bytes, seal_fields,
+    DataKey, Once, Protection, Subject, WrappingKeys, fingerprint, locked_in, open_json,
+    seal_bytes, seal_fields, subject_of,
 };
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -129,6 +130,13 @@ impl Vault {
             Cow::Borrowed(_) => json.clone(),
             Cow::Owned(opened) => opened.into(),
         }
+    }
+
+    /// What tells a sealed text from others of the same person, however often it is sealed; `None` for a text that is not
+    /// sealed, or cannot be opened with the keys known here.
+    pub fn fingerprint(&self, tenant: &Tenant, sealed: &str) -> Option<String> {
+        let subject = subject_of(tenant, sealed)?;
+        fingerprint(&self.known(&subject)?, &subject, sealed).ok()
     }
 
     /// Seals what is personal in data about a person.

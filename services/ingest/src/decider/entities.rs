@@ -6,16 +6,15 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use domain::aggregate::{Entity, RecordedEvent};
-use domain::{Address, Envelope, Subject, aggregates};
+use domain::{Address, Subject, aggregates};
 use runtime::LogMessage;
 use runtime::log_reader::{LogReader, ReadError};
-use time::OffsetDateTime;
 use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
 use super::tail::Tail;
+use crate::stored;
 
 /// Entities, and commands remembered by them, that are kept in memory; the others are folded anew.
 const WEIGHT: usize = 200_000;
@@ -183,7 +182,7 @@ impl Entities {
             return Ok(Some(last.clone()));
         }
         let found = self.reader.get(tail.stream().name(), sequence).await?;
-        Ok(found.and_then(|message| recorded(&message)))
+        Ok(found.and_then(|message| stored::recorded(&message).ok()))
     }
 }
 
@@ -226,24 +225,14 @@ impl Held {
             return;
         }
         self.known.expected = message.sequence;
-        match recorded(&message) {
-            Some(event) => {
+        match stored::recorded(&message) {
+            Ok(event) => {
                 self.known.entity.evolve(&event);
                 self.known.last = Some(event);
             }
-            None => warn!(sequence = message.sequence, "an event of an entity cannot be read"),
+            Err(reason) => {
+                warn!(sequence = message.sequence, %reason, "an event of an entity cannot be read");
+            }
         }
     }
-}
-
-fn recorded(message: &LogMessage) -> Option<RecordedEvent> {
-    let data: Bytes = message.payload.clone();
-    let envelope = Envelope::from_message(&message.subject, &message.headers, data).ok()?;
-    Some(RecordedEvent::new(envelope, message.sequence, at(message.stored_at)))
-}
-
-/// A stored time.
-pub(super) fn at(unix_millis: i64) -> OffsetDateTime {
-    let nanos = i128::from(unix_millis) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }

@@ -7,18 +7,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use domain::aggregate::{self, Decision, RecordedEvent, Rejection};
 use domain::aggregates::conversation;
-use domain::catalogue::Admitted;
+use domain::catalogue::{Admitted, Refusal};
 use domain::{Address, Command, StreamId};
 use runtime::event_log::{AppendError, EventLog, Expect};
 use runtime::ids;
 use runtime::log_reader::ReadError;
 use runtime::nats::Nats;
 use runtime::vault::VaultError;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
+use tokio::time::timeout;
 
 use super::entities::{Entities, Held};
 use super::metrics::{Metrics, Outcome};
@@ -29,6 +29,12 @@ use crate::intake::{Intake, IntakeError, Stored};
 use crate::metrics::Way;
 use crate::protection;
 
+mod repeats;
+
+use repeats::Before;
+
+/// How long a decision may take, and what is told because of it; whoever waits for them is looked after meanwhile.
+pub(super) const WITHIN: Duration = Duration::from_secs(4);
 /// Each lost race means that another command was decided: as many in a row are a storm.
 const RACES: usize = 32;
 const APPEND_WITHIN: Duration = Duration::from_secs(2);
@@ -69,18 +75,31 @@ pub(crate) enum Undecided {
     Seal(#[source] VaultError),
     #[error("the log did not store the decision")]
     Append(#[source] AppendError),
-    #[error("what else is to be told could not be stored")]
-    FollowUp(#[source] IntakeError),
+    #[error("it is decided, and what else is to be told is not stored")]
+    Untold(#[source] Untold),
     #[error("other commands on its entity came first too often")]
     Contended,
     #[error("it took too long")]
     Late,
 }
 
-impl Undecided {
-    /// Decided and answered; what else is to be told waits until repeats are recognised.
+/// Why something that follows from a decision is not told. The decision stands.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Untold {
+    #[error("the catalogue refuses it")]
+    Refused(#[source] Refusal),
+    #[error("its entity's events could not be read")]
+    Read(#[source] ReadError),
+    #[error("it could not be stored")]
+    Store(#[source] IntakeError),
+    #[error("it took too long")]
+    Late,
+}
+
+impl Untold {
+    /// It waits until repeats are recognised, as after a start; nothing failed, however often that is found.
     pub(super) fn is_warming(&self) -> bool {
-        matches!(self, Self::FollowUp(IntakeError::Warming))
+        matches!(self, Self::Store(IntakeError::Warming))
     }
 }
 
@@ -105,7 +124,12 @@ impl Executed {
     }
 
     fn is_stored(&self) -> bool {
-        self.record.sequence != NOT_STORED
+        self.place().is_some()
+    }
+
+    /// Where its record stands.
+    pub(super) fn place(&self) -> Option<u64> {
+        Some(self.record.sequence).filter(|sequence| *sequence != NOT_STORED)
     }
 
     /// What the caller is told.
@@ -154,30 +178,62 @@ impl Decider {
         self.inner.signals.open_alerts()
     }
 
+    /// The events of an entity as far as this instance has seen all of them; none where only the log can tell.
+    pub(crate) fn seen(&self, address: &Address) -> Vec<u64> {
+        let category = address.category().as_str();
+        let tail = self.inner.tails.iter().find(|tail| tail.category() == category);
+        let seen = tail.and_then(|tail| tail.index().after(tail.hash(address), 0));
+        seen.unwrap_or_default()
+    }
+
     pub(super) fn tails(&self) -> &[Arc<Tail>] {
         &self.inner.tails
     }
 
-    /// Decides a command, or finds its decision, and tells what else is to be told. `now` is when the command was
-    /// stored. `None` where nothing was to be kept.
+    /// Decides a command, or finds its decision, and tells what else is to be told, within one deadline. `now` is when
+    /// the command was stored. `None` where nothing was to be kept.
     pub(crate) async fn execute(
         &self,
         command: &Command,
         now: OffsetDateTime,
         keep: Keep,
     ) -> Result<Option<Executed>, Undecided> {
-        let Some(executed) = self.decide(command, now, keep).await? else { return Ok(None) };
-        self.follow_up(command, &executed).await?;
-        Ok(Some(executed))
+        let both = async {
+            let Some(executed) = self.decide_now(command, now, keep).await? else {
+                return Ok(None);
+            };
+            if let Some(place) = executed.place() {
+                self.tell_now(command, place).await.map_err(Undecided::Untold)?;
+            }
+            Ok(Some(executed))
+        };
+        timeout(WITHIN, both).await.map_err(|_| Undecided::Late)?
     }
 
+    /// The first half.
     pub(super) async fn decide(
         &self,
         command: &Command,
         now: OffsetDateTime,
         keep: Keep,
     ) -> Result<Option<Executed>, Undecided> {
-        let (tail, mut held) = self.hold(command).await?;
+        let decided = self.decide_now(command, now, keep);
+        timeout(WITHIN, decided).await.map_err(|_| Undecided::Late)?
+    }
+
+    /// The second half: what follows from the record at this place. What is stored already is recognised by its id.
+    pub(super) async fn follow_up(&self, command: &Command, place: u64) -> Result<(), Untold> {
+        let told = self.tell_now(command, place);
+        timeout(WITHIN, told).await.map_err(|_| Untold::Late)?
+    }
+
+    async fn decide_now(
+        &self,
+        command: &Command,
+        now: OffsetDateTime,
+        keep: Keep,
+    ) -> Result<Option<Executed>, Undecided> {
+        let (tail, mut held) = self.hold(command).await.map_err(Undecided::Hopeless)?;
         let decided = self.decide_on(tail, &mut held, command, now, keep).await;
         self.inner.entities.release(held);
         if let Ok(Some(executed)) = &decided {
@@ -186,13 +242,12 @@ impl Decider {
         decided
     }
 
-    async fn hold(&self, command: &Command) -> Result<(&Tail, Held), Undecided> {
-        let hopeless = |why| Undecided::Hopeless(why);
+    async fn hold(&self, command: &Command) -> Result<(&Tail, Held), Unrecordable> {
         let tail = self.inner.tails.iter().find(|tail| tail.category() == command.category());
-        let tail = tail.ok_or_else(|| hopeless(Unrecordable::NoEntity))?;
-        let address = command.address().map_err(|_| hopeless(Unrecordable::Misplaced))?;
+        let tail = tail.ok_or(Unrecordable::NoEntity)?;
+        let address = command.address().map_err(|_| Unrecordable::Misplaced)?;
         let held = self.inner.entities.hold(tail, &address).await;
-        Ok((tail, held.ok_or_else(|| hopeless(Unrecordable::NoEntity))?))
+        Ok((tail, held.ok_or(Unrecordable::NoEntity)?))
     }
 
     async fn decide_on(
@@ -207,20 +262,15 @@ impl Decider {
         entities.advance(tail, held).await.map_err(Undecided::Read)?;
         let (mut forced, mut is_sure) = (None, false);
         for _ in 0..RACES {
-            if let Some(sequence) = held.entity().decided(&command.key()) {
-                let found = entities.record(tail, held, sequence).await.map_err(Undecided::Read)?;
-                match found {
-                    Some(record) if self.is_repeat(command, &record).await? => {
-                        return Ok(Some(Executed { outcome: Outcome::Repeated, record }));
-                    }
-                    Some(_) => forced = Some(conversation::reused(command)),
-                    // It has expired, and what is known of the entity is as old.
-                    None => entities.fold_anew(tail, held).await.map_err(Undecided::Read)?,
+            let (key, decision) = match self.before(tail, held, command).await? {
+                Before::Decided(record) => {
+                    return Ok(Some(Executed { outcome: Outcome::Repeated, record }));
                 }
-            }
-            let decision = match forced.take() {
-                Some(rejection) => Err(rejection),
-                None => held.entity().decide(command, now),
+                Before::OtherWords(key) => (key, Err(conversation::reused(command))),
+                Before::Nothing => {
+                    let decide = || held.entity().decide(command, now);
+                    (command.key(), forced.take().map_or_else(decide, Err))
+                }
             };
             let outcome = outcome_of(&decision);
             if keep == Keep::Accepted && outcome != Outcome::Accepted {
@@ -234,7 +284,7 @@ impl Decider {
                 }
                 return Ok(Executed::unrecorded(command, decision, now));
             }
-            match self.append(held, command, decision, keep, now).await {
+            match self.append(held, (command, key), decision, keep, now).await {
                 Ok(record) => return Ok(Some(Executed { outcome, record })),
                 Err(Undecided::Append(AppendError::Conflict)) => {
                     self.inner.metrics.conflicts.inc();
@@ -249,29 +299,10 @@ impl Decider {
         Err(Undecided::Contended)
     }
 
-    /// Whether a record under a command's key is of the same command. People's words are compared: a client that begins
-    /// to count anew must not have what somebody says taken for what they said before.
-    async fn is_repeat(
-        &self,
-        command: &Command,
-        record: &RecordedEvent,
-    ) -> Result<bool, Undecided> {
-        let (Some(now), Some(before)) = (command.field("message"), conversation::said(record))
-        else {
-            return Ok(true);
-        };
-        // Sealed anew for each attempt, so only opened they tell.
-        let (vault, both) = (self.inner.intake.vault(), json!([now, before]).to_string());
-        vault.prepare(&command.tenant, both.as_bytes()).await.map_err(Undecided::Seal)?;
-        let opened = vault.open(&command.tenant, &Bytes::from(both));
-        let opened: [Value; 2] = serde_json::from_slice(&opened).unwrap_or_default();
-        Ok(opened[0] == opened[1])
-    }
-
     async fn append(
         &self,
         held: &mut Held,
-        command: &Command,
+        (command, key): (&Command, String),
         decision: Result<Decision, Rejection>,
         keep: Keep,
         now: OffsetDateTime,
@@ -279,7 +310,7 @@ impl Decider {
         // An id for this attempt alone: should an earlier one still be on its way, the guard lets one of them in.
         let id = ids::ordered();
         let admitted =
-            record::admit(self.inner.intake.catalogue(), command, decision, keep, &id, now);
+            record::admit(self.inner.intake.catalogue(), (command, &key), decision, keep, &id, now);
         let mut admitted = admitted.map_err(Undecided::Hopeless)?;
         self.seal(&mut admitted).await?;
         let expect =
@@ -307,17 +338,10 @@ impl Decider {
         Ok(())
     }
 
-    /// Stores what else is to be told; what is stored already is recognised by its id.
-    pub(super) async fn follow_up(
-        &self,
-        command: &Command,
-        executed: &Executed,
-    ) -> Result<(), Undecided> {
-        if !executed.is_stored() {
-            return Ok(());
-        }
-        let (tail, mut held) = self.hold(command).await?;
-        let told = self.tell(tail, &mut held, command, executed.record.sequence).await;
+    async fn tell_now(&self, command: &Command, place: u64) -> Result<(), Untold> {
+        // What is decided has an entity.
+        let Ok((tail, mut held)) = self.hold(command).await else { return Ok(()) };
+        let told = self.tell(tail, &mut held, command, place).await;
         self.inner.entities.release(held);
         told
     }
@@ -327,11 +351,11 @@ impl Decider {
         tail: &Tail,
         held: &mut Held,
         command: &Command,
-        sequence: u64,
-    ) -> Result<(), Undecided> {
+        place: u64,
+    ) -> Result<(), Untold> {
         let entities = &self.inner.entities;
-        entities.advance(tail, held).await.map_err(Undecided::Read)?;
-        let found = entities.record(tail, held, sequence).await.map_err(Undecided::Read)?;
+        entities.advance(tail, held).await.map_err(Untold::Read)?;
+        let found = entities.record(tail, held, place).await.map_err(Untold::Read)?;
         let Some(event) = found else { return Ok(()) };
         for draft in held.entity().follow_ups(&event) {
             // One of a type for each decision: the same whenever it is told again.
@@ -339,10 +363,8 @@ impl Decider {
             let (catalogue, cause) = (self.inner.intake.catalogue(), event.id.clone());
             let now = event.stored_at;
             let admitted = record::admit_draft(catalogue, &command.tenant, draft, cause, &id, now);
-            let admitted =
-                admitted.map_err(|refusal| Undecided::Hopeless(Unrecordable::Refused(refusal)))?;
-            let stored = self.inner.intake.store(Way::Own, admitted).await;
-            stored.map_err(Undecided::FollowUp)?;
+            let admitted = admitted.map_err(Untold::Refused)?;
+            self.inner.intake.store(Way::Own, admitted).await.map_err(Untold::Store)?;
         }
         Ok(())
     }

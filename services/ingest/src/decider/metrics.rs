@@ -38,6 +38,8 @@ impl Outcome {
 pub(super) struct Metrics {
     outcomes: [Counter; 5],
     pub(super) conflicts: Counter,
+    /// Deliveries of commands about alerts that should have been decided long ago.
+    pub(super) overdue: Counter,
     pub(super) seconds: Histogram,
 }
 
@@ -52,6 +54,10 @@ impl Metrics {
                 "ingest_decision_conflicts",
                 "Decisions made again because another event came first",
             ),
+            overdue: registry.counter(
+                "ingest_crisis_commands_overdue",
+                "Hand-backs of crisis commands that were delivered ten times and more",
+            ),
             seconds: registry
                 .seconds("ingest_decision_seconds", "From a command's delivery to its record"),
         }
@@ -59,5 +65,10 @@ impl Metrics {
 
     pub(super) fn decided(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].inc();
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize].get()
     }
 }

@@ -29,19 +29,19 @@ pub(crate) enum Unrecordable {
     Refused(#[source] Refusal),
 }
 
-/// The record that a decision leaves. What the catalogue refuses of it is the command's fault and becomes a rejection,
+/// The record that a decision leaves, found again by `key`. What the catalogue refuses of it is the command's fault and becomes a rejection,
 /// unless nobody is to be told of one: a command of the platform's own stays undecided then, and is asked again.
 pub(super) fn admit(
     catalogue: &Catalogue,
-    command: &Command,
+    (command, key): (&Command, &str),
     decision: Result<Decision, Rejection>,
     keep: Keep,
     id: &str,
     now: OffsetDateTime,
 ) -> Result<Admitted, Unrecordable> {
-    match record(catalogue, command, decision, id, now) {
+    match record(catalogue, (command, key), decision, id, now) {
         Err(Unrecordable::Refused(refusal)) if keep == Keep::Every => {
-            record(catalogue, command, Err(invalid(refusal)), id, now)
+            record(catalogue, (command, key), Err(invalid(refusal)), id, now)
         }
         outcome => outcome,
     }
@@ -49,13 +49,13 @@ pub(super) fn admit(
 
 fn record(
     catalogue: &Catalogue,
-    command: &Command,
+    (command, key): (&Command, &str),
     decision: Result<Decision, Rejection>,
     id: &str,
     now: OffsetDateTime,
 ) -> Result<Admitted, Unrecordable> {
     let draft = record_of(command, decision).ok_or(Unrecordable::NoEntity)?;
-    let admitted = admit_draft(catalogue, &command.tenant, draft, command.key(), id, now);
+    let admitted = admit_draft(catalogue, &command.tenant, draft, key.to_owned(), id, now);
     let admitted = admitted.map_err(Unrecordable::Refused)?;
     let place = command.address();
     let there = place.is_ok_and(|place| place == *admitted.subject.address());
@@ -105,6 +105,8 @@ mod tests {
 
     use super::*;
 
+    const KEY: &str = "7/conversation.message/k-1";
+
     fn command(entity: &str) -> Command {
         Command {
             id: "k-1".into(),
@@ -137,7 +139,7 @@ mod tests {
         let catalogue = Catalogue::builtin().unwrap();
         let now = OffsetDateTime::UNIX_EPOCH;
         let decision = Ok(Decision::Recorded(draft));
-        admit(&catalogue, &command("c.9"), decision, keep, "e-1", now)
+        admit(&catalogue, (&command("c.9"), KEY), decision, keep, "e-1", now)
     }
 
     #[test]
@@ -145,7 +147,7 @@ mod tests {
         let event = admitted("c.9", "m-1").unwrap();
         assert_eq!(*event.subject.address(), command("c.9").address().unwrap());
         assert_eq!(event.message_id, "acme:/decisions:e-1");
-        assert_eq!(event.envelope.causation_id.as_deref(), Some("7/conversation.message/k-1"));
+        assert_eq!(event.envelope.causation_id.as_deref(), Some(KEY));
         let data: Value = serde_json::from_slice(&event.envelope.data).unwrap();
         assert_eq!(data["timestamp"], "1970-01-01T00:00:00.000Z", "when the command was stored");
     }
@@ -171,8 +173,14 @@ mod tests {
         let long = Command { id: "k".repeat(600), ..command("c.9") };
         let catalogue = Catalogue::builtin().unwrap();
         let unchanged = Ok(Decision::Unchanged(fields([])));
-        let record =
-            admit(&catalogue, &long, unchanged, Keep::Every, "e", OffsetDateTime::UNIX_EPOCH);
+        let record = admit(
+            &catalogue,
+            (&long, &long.key()),
+            unchanged,
+            Keep::Every,
+            "e",
+            OffsetDateTime::UNIX_EPOCH,
+        );
         assert!(matches!(record, Err(Unrecordable::Refused(_))), "not even its rejection fits");
     }
 }

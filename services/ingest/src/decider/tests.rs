@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use domain::catalogue::Publication;
 use domain::command::Actor;
-use domain::protection::WrappingKeys;
-use domain::{Command, Role, StreamId, Tenant};
+use domain::protection::{Subject, WrappingKeys, seal};
+use domain::{Command, Role, StreamId, Tenant, Token};
 use runtime::metrics::Metrics as Registry;
 use runtime::nats::Nats;
 use runtime::ops::Readiness;
@@ -17,11 +17,12 @@ use runtime::{clock, ids};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::execute::Decider;
+use super::execute::{Decider, Undecided};
 use super::metrics::Metrics;
 use super::record::Keep;
 use super::signals::Signals;
 use super::tail::Tail;
+use super::{EARLIER, is_there};
 use crate::intake::Intake;
 use crate::memory::Memory;
 use crate::metrics::Way;
@@ -32,14 +33,14 @@ fn another(bench: &Bench, tail: Tail) -> Bench {
     let (tail, metrics) = (Arc::new(tail), Metrics::new(&Registry::new()));
     let decider =
         Decider::new(&client, vec![tail.clone()], Arc::default(), intake.clone(), metrics);
-    Bench { intake, decider, tail, _nats: None, client }
+    Bench { intake, decider, tail, server: None, client }
 }
 
 struct Bench {
     intake: Intake,
     decider: Decider,
     tail: Arc<Tail>,
-    _nats: Option<TestNats>,
+    server: Option<TestNats>,
     client: Nats,
 }
 
@@ -56,7 +57,7 @@ impl Bench {
         let metrics = Metrics::new(&registry);
         let decider =
             Decider::new(&client, vec![tail.clone()], Arc::default(), intake.clone(), metrics);
-        Self { intake, decider, tail, _nats: Some(server), client }
+        Self { intake, decider, tail, server: Some(server), client }
     }
 
     fn follow(&self) -> Owned<()> {
@@ -73,7 +74,7 @@ impl Bench {
         let data = json!({ "campaignId": campaign, "campaign": about });
         let publication = Publication::new("campaign.started", "test", data);
         let tenant = Tenant::parse("acme").unwrap();
-        let admitted = self.intake.admit_observation(&tenant, publication).unwrap();
+        let admitted = self.intake.admit_own(&tenant, publication).unwrap();
         self.intake.store(Way::Http, admitted).await.unwrap();
     }
 
@@ -187,4 +188,89 @@ async fn a_refusal_of_what_the_platform_asks_itself_may_leave_nothing() {
     assert!(executed.is_none());
     let stored = bench.client.log_reader().stream_info("MESSAGES").await.unwrap().messages;
     assert_eq!(stored, 1, "the campaign's start alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_words_under_a_used_id_are_refused_once_however_often_they_come() {
+    let bench = Bench::with_index(1 << 20).await;
+    let bench = another(&bench, Tail::new("conversation", StreamId::Conversations, 1 << 20));
+    let said = |id: &str, kind: &str, data: Value| Command {
+        id: id.into(),
+        kind: kind.into(),
+        tenant: Tenant::parse("acme").unwrap(),
+        entity: "c-1".into(),
+        actor: Actor { user: "7".into(), role: Role::User },
+        connection: None,
+        reply: None,
+        time: clock::now(),
+        data: data.as_object().unwrap().clone(),
+    };
+    let stored =
+        async || bench.client.log_reader().stream_info("CONVERSATIONS").await.unwrap().messages;
+    let decide = async |command: Command| {
+        let executed = bench.decider.decide(&command, clock::now(), Keep::Every).await.unwrap();
+        executed.unwrap().answer(&command)
+    };
+    decide(said("k-0", "conversation.start", json!({ "avatarId": "maya" }))).await;
+    let vault = bench.intake.vault();
+    let tenant = Tenant::parse("acme").unwrap();
+    let person = Subject::new(&tenant, &Token::parse("user").unwrap(), "7");
+    let key = vault.key_to_seal(&person).await.unwrap();
+    // Sealed anew for each attempt, as a gateway does.
+    let say = async |words: &str| {
+        let sealed = seal(&key, &person, &json!(words), ids::random_bytes());
+        decide(said("k-1", "conversation.message", json!({ "message": sealed }))).await
+    };
+    assert_eq!(say("I slept well.").await["ok"], true);
+    assert_eq!(stored().await, 2);
+    for (words, records) in [("I cannot go on.", 3), ("Help me.", 4), ("I cannot go on.", 4)] {
+        for _ in 0..3 {
+            let answer = say(words).await;
+            assert_eq!(
+                (&answer["code"], &answer["commandId"]),
+                (&json!("id_reused"), &json!("k-1"))
+            );
+            assert_eq!(stored().await, records, "{words}");
+        }
+    }
+    assert_eq!(say("I slept well.").await["ok"], true, "the first is answered as before");
+    assert_eq!(stored().await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_there_are_commands_of_before_is_asked_until_there_is_an_answer() {
+    let mut server = TestNats::start().await;
+    let client = server.nats("ingest").await;
+    assert!(!is_there(&client, EARLIER).await, "this store is as old as the program");
+    server.kill().await;
+    let asking = owned(async move { is_there(&client, EARLIER).await });
+    // More than it takes to learn that nobody answers.
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    for _ in 0..8 {
+        ticks.tick().await;
+    }
+    assert!(!asking.is_finished(), "that nobody answers is no answer");
+    server.restart().await;
+    let is_there = tokio::time::timeout(Duration::from_secs(30), asking.join()).await;
+    assert_eq!(is_there.expect("an answer"), Some(false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_a_decision_ends_within_its_deadline() {
+    let mut bench = Bench::with_index(1 << 20).await;
+    bench.observe("spring").await;
+    bench.server.as_mut().unwrap().kill().await;
+    let command = Command {
+        id: "timer-1".into(),
+        kind: "campaign.pause".into(),
+        tenant: Tenant::parse("acme").unwrap(),
+        entity: "spring".into(),
+        actor: Actor { user: "clock".into(), role: Role::Service },
+        connection: None,
+        reply: None,
+        time: clock::now(),
+        data: serde_json::Map::new(),
+    };
+    let decided = bench.decider.execute(&command, clock::now(), Keep::Accepted).await;
+    assert!(matches!(decided, Err(Undecided::Late)), "{decided:?}");
 }

@@ -1,9 +1,10 @@
-//! Takes commands out of their streams and has them decided: one durable's work in lanes.
+//! Takes commands out of their streams and has them decided.
 //!
-//! Commands on one entity go through one lane in their order; lanes run beside each other. The caller is told as soon
-//! as the decision is stored; a command is done when everything that follows from it is stored too.
+//! Commands on one entity go through one lane as they were delivered, lanes run beside each other; one that is handed
+//! back comes again behind others. Each is decided once whatever the order, and who needs one decided before another
+//! waits for its answer. The caller is told as soon as the decision is stored; a command is done when everything that
+//! follows from it is stored too.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,125 +14,99 @@ use domain::token::{EntityToken, Tenant};
 use runtime::durable::{Durable, Job, NotSettled};
 use runtime::event_log::EventLog;
 use runtime::nats::Nats;
-use runtime::tasks::{BoxError, Tasks};
+use runtime::tasks::BoxError;
 use runtime::telemetry::{TARGET, chain};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error, info_span, warn};
 
-use super::entities::at;
-use super::execute::{Decider, Executed, Undecided};
+use super::answered::Answered;
+use super::execute::{Decider, Executed, Undecided, Untold};
 use super::metrics::Outcome;
 use super::record::Keep;
-use super::waiting::Waiting;
+use crate::lanes::{self, backoff};
 use crate::quarantine::{self, Quarantined};
+use crate::stored::at;
+
+#[cfg(test)]
+mod tests;
 
 /// Where what cannot be decided comes from, in quarantine.
 const ORIGIN: &str = "commands";
 
-/// Commands that wait in a lane; beyond it fetching waits, for all lanes. The durables let no more than a thousand be
-/// unacknowledged in all.
-const LANE_DEPTH: usize = 256;
 const FETCHED_AHEAD: usize = 128;
 /// Attempts in place, so that a short outage does not change the order.
 const ATTEMPTS: u32 = 3;
-/// Below the shortest `ack_wait` of the durables.
-const WITHIN: Duration = Duration::from_secs(4);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// Between looks at whether repeats are recognised again, as after a start.
 const UNTIL_WARM: Duration = Duration::from_secs(1);
-/// How often those that wait are looked at.
-const TELL_EVERY: Duration = Duration::from_secs(1);
-/// What was delivered so often is looked at by a person.
+/// What was delivered so often is looked at by a person, unless somebody may be in danger.
 const GIVE_UP_AFTER: u64 = 100;
+/// Deliveries of a command about an alert after which it is an error that it is not decided, and again after as many.
+const OVERDUE: u64 = 10;
 
-/// A durable that holds commands, and in how many lanes they are decided.
+/// A durable that holds commands, in how many lanes they are decided, and what becomes of those that cannot be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Queue {
     pub(super) stream: &'static str,
     pub(super) durable: &'static str,
     pub(super) lanes: usize,
+    /// Its commands are about people who may be in danger: what could succeed is tried for ever.
+    pub(super) of_crises: bool,
+    pub(super) longest_pause: Duration,
 }
 
 /// What one durable's commands are decided with.
 #[derive(Clone)]
 pub(super) struct Worker {
-    pub(super) decider: Decider,
-    pub(super) nats: Nats,
-    pub(super) log: EventLog,
+    decider: Decider,
+    queue: Queue,
+    nats: Nats,
+    log: EventLog,
+    answered: Arc<Answered>,
 }
 
-impl Worker {
-    /// Works until `shutdown`, then finishes what has begun and gives the rest back.
-    pub(super) async fn run(
-        self,
-        queue: Queue,
-        grace: Duration,
-        shutdown: CancellationToken,
-    ) -> Result<(), BoxError> {
-        let mut durable =
-            Durable::open(&self.nats, queue.stream, queue.durable).with_batch(FETCHED_AHEAD);
-        // Lanes end when their senders are dropped, after the last job, not at the shutdown itself.
-        let ended = CancellationToken::new();
-        let mut tasks = Tasks::new(&ended);
-        let lanes: Vec<_> = (0..queue.lanes)
-            .map(|number| {
-                let (sender, jobs) = mpsc::channel(LANE_DEPTH);
-                let lane = self.clone().lane(jobs, shutdown.clone());
-                tasks.spawn(format!("commands lane {number}"), lane);
-                sender
-            })
-            .collect();
-        let (hashes, mut waiting) = (RandomState::new(), Waiting::default());
-        let mut ticks = tokio::time::interval(TELL_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let job = tokio::select! {
-                biased;
-                () = shutdown.cancelled() => break,
-                _ = ticks.tick() => {
-                    waiting.tell().await;
-                    continue;
-                }
-                job = durable.next() => waiting.hold(job),
-            };
-            let lane = &lanes[lane_of(&hashes, &job.message.subject, lanes.len())];
-            // A lane that is full is waited for; those in it are looked after meanwhile.
-            let sent = lane.send(job);
-            tokio::pin!(sent);
-            let is_open = loop {
-                tokio::select! {
-                    sent = &mut sent => break sent.is_ok(),
-                    _ = ticks.tick() => waiting.tell().await,
-                }
-            };
-            if !is_open {
-                break;
-            }
+/// Why a command is not done.
+enum Unsettled {
+    Undecided(Undecided),
+    /// It is decided and its caller has the answer.
+    Untold(Untold),
+}
+
+/// What becomes of a command that is not done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// It goes into quarantine, and its caller is told.
+    GivenUp,
+    /// It goes into quarantine, so that a person can have what follows from it told; its caller has been answered.
+    KeptAnswered,
+    /// It is tried again, here and then anywhere.
+    Tried,
+    /// It is handed back for so long.
+    HandedBack(Duration),
+}
+
+impl Unsettled {
+    fn reason(&self) -> String {
+        match self {
+            Self::Undecided(error) => chain(error),
+            Self::Untold(error) => chain(error),
         }
-        drop(lanes);
-        durable.close().await;
-        ended.cancel();
-        Ok(tasks.finish(grace).await?)
     }
 
-    async fn lane(
-        self,
-        mut jobs: mpsc::Receiver<Arc<Job>>,
-        shutdown: CancellationToken,
-    ) -> Result<(), BoxError> {
-        while let Some(job) = jobs.recv().await {
-            let settled = match shutdown.is_cancelled() {
-                true => job.nak(Duration::ZERO).await,
-                false => self.work(&job, &shutdown).await,
-            };
-            if let Err(error) = settled {
-                debug!(%error, sequence = job.message.sequence, "command");
-            }
+    fn fate(&self, queue: Queue, delivered: u64) -> Fate {
+        match self {
+            Self::Undecided(Undecided::Hopeless(_)) => Fate::GivenUp,
+            Self::Undecided(_) if delivered > GIVE_UP_AFTER && !queue.of_crises => Fate::GivenUp,
+            Self::Untold(Untold::Refused(_)) => Fate::KeptAnswered,
+            Self::Untold(error) if error.is_warming() => Fate::HandedBack(UNTIL_WARM),
+            Self::Undecided(_) | Self::Untold(_) => Fate::Tried,
         }
-        Ok(())
+    }
+}
+
+impl lanes::Work for Worker {
+    fn lane<'a>(&self, subject: &'a str) -> impl std::hash::Hash + use<'a> {
+        entity_of(subject)
     }
 
     async fn work(&self, job: &Job, shutdown: &CancellationToken) -> Result<(), NotSettled> {
@@ -141,42 +116,95 @@ impl Worker {
                 Ok(command) => command,
                 Err(error) => return self.give_up(job, None, &error.to_string()).await,
             };
-        let mut pause = backoff(job.delivered);
-        for attempt in 1..=ATTEMPTS {
+        let mut attempt = 1;
+        loop {
             let span = info_span!(
                 target: TARGET, parent: None, "decision", "command.type" = &*command.kind, attempt
             );
-            match self.settle(job, &command).instrument(span).await {
-                Ok(()) => return job.ack().await,
-                Err(Undecided::Hopeless(why)) => {
-                    return self.give_up(job, Some(&command), &chain(&why)).await;
-                }
-                Err(later) if job.delivered > GIVE_UP_AFTER && !later.is_warming() => {
-                    return self.give_up(job, Some(&command), &chain(&later)).await;
-                }
-                // It is decided and answered; nothing failed, however often it came.
-                Err(later) if later.is_warming() => pause = UNTIL_WARM,
-                Err(later) => {
-                    warn!(error = chain(&later), sequence = message.sequence, "a command waits");
+            let Err(unsettled) = self.settle(job, &command).instrument(span).await else {
+                return job.ack().await;
+            };
+            let reason = unsettled.reason();
+            match unsettled.fate(self.queue, job.delivered) {
+                Fate::GivenUp => return self.give_up(job, Some(&command), &reason).await,
+                Fate::KeptAnswered => return self.give_up(job, None, &reason).await,
+                Fate::HandedBack(pause) => return job.nak(pause).await,
+                Fate::Tried if attempt < ATTEMPTS && !shutdown.is_cancelled() => {}
+                Fate::Tried => {
+                    self.tell_of_delay(job, &reason);
+                    return job.nak(backoff(job.delivered, self.queue.longest_pause)).await;
                 }
             }
-            if attempt < ATTEMPTS && !shutdown.is_cancelled() {
-                job.in_progress().await?;
-                tokio::time::sleep(Duration::from_millis(200) * attempt).await;
-            }
+            tokio::time::sleep(Duration::from_millis(200) * attempt).await;
+            attempt += 1;
         }
-        job.nak(pause).await
+    }
+}
+
+impl Worker {
+    pub(super) fn new(decider: &Decider, queue: Queue, nats: &Nats, log: &EventLog) -> Self {
+        let (decider, nats, log) = (decider.clone(), nats.clone(), log.clone());
+        Self { decider, queue, nats, log, answered: Arc::default() }
     }
 
-    async fn settle(&self, job: &Job, command: &Command) -> Result<(), Undecided> {
+    pub(super) fn queue(&self) -> Queue {
+        self.queue
+    }
+
+    pub(super) fn decider(&self) -> &Decider {
+        &self.decider
+    }
+
+    pub(super) fn nats(&self) -> &Nats {
+        &self.nats
+    }
+
+    /// Works until `shutdown`, then finishes what has begun and gives the rest back.
+    pub(super) async fn run(
+        self,
+        grace: Duration,
+        shutdown: CancellationToken,
+    ) -> Result<(), BoxError> {
+        let Queue { stream, durable, lanes, .. } = self.queue;
+        let durable = Durable::open(&self.nats, stream, durable).with_batch(FETCHED_AHEAD);
+        lanes::run(durable, lanes, self, grace, shutdown).await
+    }
+
+    async fn settle(&self, job: &Job, command: &Command) -> Result<(), Unsettled> {
+        let place = match self.answered.take(&job.message) {
+            Some(place) => Some(place),
+            None => self.decide(job, command).await.map_err(Unsettled::Undecided)?,
+        };
+        let Some(place) = place else { return Ok(()) };
+        let told = self.decider.follow_up(command, place).await;
+        if told.is_err() {
+            self.answered.keep(&job.message, place);
+        }
+        told.map_err(Unsettled::Untold)
+    }
+
+    /// Decides and answers; where the record stands, if there is one.
+    async fn decide(&self, job: &Job, command: &Command) -> Result<Option<u64>, Undecided> {
         let started = Instant::now();
-        let decided = self.decider.decide(command, at(job.message.stored_at), Keep::Every);
-        let decided = timeout(WITHIN, decided).await.map_err(|_| Undecided::Late)??;
-        let Some(executed) = decided else { return Ok(()) };
+        let now = at(job.message.stored_at);
+        let decided = self.decider.decide(command, now, Keep::Every).await?;
+        let Some(executed) = decided else { return Ok(None) };
         self.decider.metrics().seconds.observe(started.elapsed().as_secs_f64());
         self.answer(command, &executed).await;
-        let told = self.decider.follow_up(command, &executed);
-        timeout(WITHIN, told).await.map_err(|_| Undecided::Late)?
+        Ok(executed.place())
+    }
+
+    /// Once for each delivery, and where somebody may be in danger louder the longer it lasts, but not each time.
+    fn tell_of_delay(&self, job: &Job, reason: &str) {
+        let (sequence, delivered) = (job.message.sequence, job.delivered);
+        if !self.queue.of_crises || delivered < OVERDUE {
+            warn!(error = reason, sequence, delivered, "a command waits");
+            return;
+        }
+        self.decider.metrics().overdue.inc();
+        if delivered.is_multiple_of(OVERDUE) {
+            error!(error = reason, sequence, delivered, "a command about an alert waits");
+        }
     }
 
     /// Nothing hangs on it: who does not get it learns of the decision by its event, or asks again.
@@ -205,8 +233,8 @@ impl Worker {
         };
         let entry = entry(tenant, job, reason);
         if let Err(error) = quarantine::keep(&self.log, &entry).await {
-            warn!(error = chain(&error), sequence = message.sequence, "a command waits");
-            return job.nak(backoff(job.delivered)).await;
+            self.tell_of_delay(job, &chain(&error));
+            return job.nak(backoff(job.delivered, self.queue.longest_pause)).await;
         }
         self.decider.metrics().decided(Outcome::Quarantined);
         if let Some(command) = command {
@@ -241,39 +269,7 @@ fn is_reply(subject: &str) -> bool {
     subject.strip_prefix("reply.").is_some_and(|rest| rest.split('.').all(plain))
 }
 
-fn lane_of(hashes: &RandomState, subject: &str, lanes: usize) -> usize {
-    let entity = subject.rsplit_once('.').map_or(subject, |(entity, _)| entity);
-    hashes.hash_one(entity) as usize % lanes.max(1)
-}
-
-fn backoff(delivered: u64) -> Duration {
-    let doubled = Duration::from_secs(1).saturating_mul(1 << delivered.min(5));
-    doubled.min(LONGEST_BACKOFF) + Duration::from_millis(runtime::ids::jitter(500))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_entitys_commands_share_a_lane() {
-        let hashes = RandomState::new();
-        let lane = |subject| lane_of(&hashes, subject, 64);
-        let end = lane("commands.acme.conversation.c-9.end");
-        assert_eq!(end, lane("commands.acme.conversation.c-9.message"));
-    }
-
-    #[test]
-    fn answers_go_to_gateways_alone() {
-        assert!(is_reply("reply.gw-1.t42"));
-        for bad in ["reply", "reply.", "reply.*.a", "events.acme.call.1.update", "reply.a.>"] {
-            assert!(!is_reply(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn backing_off_ends_at_its_bound() {
-        assert!(backoff(1) >= Duration::from_secs(2));
-        assert!(backoff(u64::MAX) < LONGEST_BACKOFF + Duration::from_secs(1));
-    }
+/// What the commands of one entity have in common.
+fn entity_of(subject: &str) -> &str {
+    subject.rsplit_once('.').map_or(subject, |(entity, _)| entity)
 }

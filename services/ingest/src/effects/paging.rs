@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::places::Places;
-use super::{BEFORE_ITS_TURN, Outside};
+use super::tries::Tries;
+use super::{Outside, UNTIL_WARM};
 use crate::escalation::{Alerts, Registry, recorded};
 use crate::metrics::Effect;
 use crate::worker::{Settled, pause};
@@ -35,6 +36,7 @@ pub(super) struct Paging {
     chains: Registry,
     alerts: Alerts,
     places: Places,
+    tries: Tries,
 }
 
 /// One call to one tier.
@@ -55,39 +57,35 @@ enum Failed {
 
 impl Paging {
     pub(super) fn new(outside: Arc<Outside>, chains: Registry, alerts: Alerts) -> Self {
-        Self { outside, chains, alerts, places: Places::new() }
+        Self { outside, chains, alerts, places: Places::new(), tries: Tries::default() }
     }
 
-    pub(super) async fn handle(&self, job: Job) -> (Job, Settled) {
-        let settled = self.work(&job).await;
-        (job, settled)
-    }
-
-    async fn work(&self, job: &Job) -> Settled {
-        let Some((envelope, event)) = recorded(job) else { return Settled::Never };
+    pub(super) async fn handle(&self, job: Arc<Job>) -> Settled {
+        let Some((envelope, event)) = recorded(&job) else { return Settled::Never };
         let Some(page) = Page::of(&envelope, event) else { return Settled::Done };
         if !self.outside.is_warm(StreamId::Crisis) {
-            return Settled::Later(BEFORE_ITS_TURN);
+            return Settled::Later(UNTIL_WARM);
         }
         if job.delivered > 1 && self.is_settled(&page).await {
             return Settled::Done;
         }
-        let Some(place) = self.places.enter(&page.tenant, job.delivered).await else {
+        let Some(place) = self.places.enter(&page.tenant, self.tries.of(&page.id)).await else {
             return Settled::Later(pause(job.delivered, LONGEST_PAUSE));
         };
         let called = self.call(&page, job.delivered).await;
         drop(place);
+        let tries = self.tries.of(&page.id);
         let outcome = match called {
             Ok(()) => None,
-            Err(Failed::Attempt(error)) if job.delivered < ATTEMPTS => {
-                warn!(error, step = page.step, delivered = job.delivered, "a page was not taken");
+            Err(Failed::Attempt(error)) if tries < ATTEMPTS => {
+                warn!(error, step = page.step, tries, "a page was not taken");
                 self.outside.intake.metrics().effect(Effect::PageRetried);
-                return Settled::Later(pause(job.delivered, LONGEST_PAUSE));
+                return Settled::Later(pause(tries, LONGEST_PAUSE));
             }
             Err(Failed::Attempt(error)) => Some(error),
             Err(Failed::Final(error)) => Some(error.to_owned()),
         };
-        self.record(&page, job.delivered, outcome).await
+        self.record(&page, tries, outcome).await
     }
 
     async fn is_settled(&self, page: &Page) -> bool {
@@ -105,6 +103,7 @@ impl Paging {
             return Err(Failed::Final("The tier has no webhook any more."));
         };
         let request = page.request(webhook).map_err(|_| Failed::Final("It cannot be sent."))?;
+        self.tries.add(&page.id);
         match self.outside.client.send(request).await {
             Ok(answer) if answer.status().is_success() => Ok(()),
             Ok(answer) => {
@@ -146,6 +145,7 @@ impl Paging {
         let outcome = Publication::new(event_type, SOURCE, data);
         match self.outside.record(&page.tenant, SOURCE, &page.id, outcome).await {
             Ok(()) => {
+                self.tries.forget(&page.id);
                 metrics.effect(if is_done { Effect::Paged } else { Effect::PageFailed });
                 info!(step = page.step, attempts, is_done, "a tier was paged");
                 Settled::Done

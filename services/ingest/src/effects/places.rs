@@ -16,7 +16,7 @@ const RETRIES: usize = AT_ONCE / 2;
 const RETRIES_OF_TENANT: usize = OF_TENANT / 2;
 /// First attempts of one tenant that wait for a place; what is more comes again from the log.
 const WAITING_OF_TENANT: usize = 64;
-/// Below the durables' `ack_wait`, together with an attempt and its outcome.
+/// Short beside an attempt; who waits is looked after meanwhile.
 const WAIT: Duration = Duration::from_secs(3);
 /// Tenants remembered although nothing of theirs goes on.
 const TENANTS: usize = 1_000;
@@ -60,10 +60,10 @@ impl Places {
         }
     }
 
-    /// A place for a job that was delivered so often; `None` says that it has to come again.
-    pub(super) async fn enter(&self, tenant: &Tenant, delivered: u64) -> Option<Place> {
+    /// A place for what was tried so often; `None` says that it has to come again.
+    pub(super) async fn enter(&self, tenant: &Tenant, tries: u64) -> Option<Place> {
         let own = self.own(tenant);
-        if delivered > 1 {
+        if tries > 0 {
             return self.retry(&own);
         }
         let _waits = own.waiting.clone().try_acquire_owned().ok()?;
@@ -110,11 +110,11 @@ mod tests {
         let (places, acme) = (Places::new(), tenant("acme"));
         let mut held = Vec::new();
         for _ in 0..OF_TENANT {
-            held.push(places.enter(&acme, 1).await.expect("a place"));
+            held.push(places.enter(&acme, 0).await.expect("a place"));
         }
-        assert!(places.enter(&acme, 1).await.is_none(), "it has waited for nothing");
-        assert!(places.enter(&tenant("beta"), 1).await.is_some());
-        let (next, ()) = tokio::join!(places.enter(&acme, 1), async { drop(held.pop()) });
+        assert!(places.enter(&acme, 0).await.is_none(), "it has waited for nothing");
+        assert!(places.enter(&tenant("beta"), 0).await.is_some());
+        let (next, ()) = tokio::join!(places.enter(&acme, 0), async { drop(held.pop()) });
         assert!(next.is_some(), "who waits gets the place that is given back");
     }
 
@@ -122,16 +122,16 @@ mod tests {
     async fn retries_leave_room_for_first_attempts() {
         let (places, acme) = (Places::new(), tenant("acme"));
         let mut held = Vec::new();
-        while let Some(place) = places.enter(&acme, 2).await {
+        while let Some(place) = places.enter(&acme, 1).await {
             held.push(place);
         }
         assert_eq!(held.len(), RETRIES_OF_TENANT);
-        assert!(places.enter(&acme, 1).await.is_some());
+        assert!(places.enter(&acme, 0).await.is_some());
         // Nor do the retries of all tenants take every place.
         for number in 0..AT_ONCE {
-            held.extend(places.enter(&tenant(&format!("t{number}")), 2).await);
+            held.extend(places.enter(&tenant(&format!("t{number}")), 1).await);
         }
         assert_eq!(held.len(), RETRIES);
-        assert!(places.enter(&tenant("beta"), 1).await.is_some());
+        assert!(places.enter(&tenant("beta"), 0).await.is_some());
     }
 }

@@ -75,6 +75,12 @@ impl Twilio {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn at(base: &str) -> Self {
+        let (base, account) = (base.to_owned(), "AC1".to_owned());
+        Self { base, account, token: Secret::new("token") }
+    }
+
     pub(super) async fn end(&self, client: &Client, call_sid: &str) -> Result<(), Failed> {
         let answer = self.ask(client, call_sid, Some("Status=completed")).await?;
         let status = answer.0;

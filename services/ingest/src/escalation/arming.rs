@@ -16,7 +16,7 @@ use runtime::telemetry::chain;
 use tracing::{error, warn};
 
 use super::Registry;
-use super::alerts::stored_at;
+use crate::stored;
 use crate::worker::{Settled, pause};
 
 /// Nobody waits longer than this for a clock because the log was away for a moment.
@@ -32,9 +32,8 @@ impl Arming {
         Self { chains, schedules }
     }
 
-    pub(super) async fn handle(&self, job: Job) -> (Job, Settled) {
-        let settled = self.arm(&job).await;
-        (job, settled)
+    pub(super) async fn handle(&self, job: Arc<Job>) -> Settled {
+        self.arm(&job).await
     }
 
     pub(super) fn chains(&self) -> Arc<Chains> {
@@ -87,13 +86,9 @@ impl Arming {
 /// The event of a job. One that cannot be read never got past the gate, so it is a fault of the platform.
 pub(crate) fn recorded(job: &Job) -> Option<(Envelope, RecordedEvent)> {
     let message = &job.message;
-    let read = Envelope::from_message(&message.subject, &message.headers, message.payload.clone());
-    match read {
-        Ok(envelope) => {
-            let stored = stored_at(message.stored_at);
-            Some((envelope.clone(), RecordedEvent::new(envelope, message.sequence, stored)))
-        }
-        Err(reason) => {
+    match (stored::envelope(message), stored::recorded(message)) {
+        (Ok(envelope), Ok(event)) => Some((envelope, event)),
+        (Err(reason), _) | (_, Err(reason)) => {
             error!(sequence = message.sequence, %reason, "a stored event cannot be read");
             None
         }

@@ -3,6 +3,7 @@
 //! It may come twice, late, or after somebody answered: the alert's state and the guard on it say no then, and that is
 //! nothing to tell anybody.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Command;
@@ -20,10 +21,10 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tracing::{error, warn};
 
-use super::alerts::stored_at;
 use super::{Alerts, Registry, TIMERS};
 use crate::decider::{Decider, Keep, Undecided};
 use crate::metrics::{Metrics, Step};
+use crate::stored;
 use crate::worker::{Settled, pause};
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -52,9 +53,8 @@ enum Later {
 }
 
 impl Firing {
-    pub(super) async fn handle(&self, job: Job) -> (Job, Settled) {
-        let settled = self.fire(&job).await;
-        (job, settled)
+    pub(super) async fn handle(&self, job: Arc<Job>) -> Settled {
+        self.fire(&job).await
     }
 
     async fn fire(&self, job: &Job) -> Settled {
@@ -64,7 +64,7 @@ impl Firing {
             error!(sequence = job.message.sequence, "a clock that nobody knows has run out");
             return Settled::Never;
         };
-        let command = self.command(&tenant, &timer, stored_at(job.message.stored_at));
+        let command = self.command(&tenant, &timer, stored::at(job.message.stored_at));
         match self.decide(&timer, &command).await {
             Ok(step) => self.metrics.step(step),
             Err(error) => {

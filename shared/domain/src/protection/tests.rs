@@ -125,6 +125,21 @@ fn json_without_anything_sealed_is_left_as_it_is() {
     assert!(matches!(opened, std::borrow::Cow::Borrowed(_)));
 }
 
+#[test]
+fn a_fingerprint_tells_the_same_words_from_others_to_who_has_the_key_alone() {
+    let mine = person("acme", "7");
+    let of = |key: &DataKey, words: &str, once| {
+        fingerprint(key, &mine, &seal(key, &mine, &json!(words), once)).unwrap()
+    };
+    let print = of(&key(), "I cannot go on.", [1; 12]);
+    assert_eq!(of(&key(), "I cannot go on.", [2; 12]), print, "however often it is sealed");
+    assert_ne!(of(&key(), "I can go on.", [1; 12]), print);
+    let another = DataKey::new([8; 32]);
+    assert_ne!(of(&another, "I cannot go on.", [1; 12]), print, "it needs the key to be made");
+    let sealed = seal(&key(), &mine, &json!("I cannot go on."), [1; 12]);
+    assert_eq!(fingerprint(&another, &mine, &sealed), Err(Locked::Broken));
+}
+
 proptest! {
     #[test]
     fn whatever_is_sealed_opens_again(text in "\\PC{0,60}", id in "\\PC{1,80}", once: [u8; 12]) {

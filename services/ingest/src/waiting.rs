@@ -6,36 +6,63 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use runtime::durable::Job;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-/// Well below the shortest `ack_wait` of the durables.
-const TOLD_EVERY: Duration = Duration::from_secs(2);
+/// Well below the shortest `ack_wait` of the durables, together with the time between two looks.
+const TOLD_EVERY: Duration = Duration::from_millis(1_500);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// When those that wait are to be looked at.
+pub(crate) fn looks() -> Interval {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
 
 /// The jobs of one durable that this instance holds, the one told of longest ago first.
 #[derive(Default)]
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     told: VecDeque<(Instant, Weak<Job>)>,
 }
 
 impl Waiting {
     /// Looked after for as long as somebody has the job.
-    pub(super) fn hold(&mut self, job: Job) -> Arc<Job> {
+    pub(crate) fn hold(&mut self, job: Job) -> Arc<Job> {
         let job = Arc::new(job);
         self.told.push_back((Instant::now(), Arc::downgrade(&job)));
         job
     }
 
-    /// Tells of those that it is time for; to be called about once a second.
-    pub(super) async fn tell(&mut self) {
+    /// Looks after them until something has happened.
+    pub(crate) async fn tell_until<T>(
+        &mut self,
+        happens: impl Future<Output = T>,
+        looks: &mut Interval,
+    ) -> T {
+        tokio::pin!(happens);
+        loop {
+            tokio::select! {
+                biased;
+                happened = &mut happens => return happened,
+                _ = looks.tick() => self.tell().await,
+            }
+        }
+    }
+
+    /// Tells of those that it is time for; to be called with each of the [`looks`].
+    pub(crate) async fn tell(&mut self) {
         let now = Instant::now();
         while let Some((told, _)) = self.told.front()
             && now.duration_since(*told) >= TOLD_EVERY
         {
             let Some((_, waiting)) = self.told.pop_front() else { return };
             let Some(job) = waiting.upgrade() else { continue };
-            // One that does not reach the server is decided once all the same.
-            let _ = job.in_progress().await;
+            let is_told = job.in_progress().await.is_ok();
             self.told.push_back((now, waiting));
+            // Nor would the others reach the server: who waits for each of them hears nothing else meanwhile.
+            if !is_told {
+                return;
+            }
         }
     }
 }
