@@ -187,8 +187,8 @@ mod tests {
         between(3, 1_000, 2_000);
         between(30, 4_000, 8_000);
         let asked = |seconds| Failure {
-            reason: Reason::RateLimited,
             retry_after: Some(Duration::from_secs(seconds)),
+            ..Reason::RateLimited.into()
         };
         assert!(pause(1, &asked(2), 0).unwrap() >= Duration::from_secs(2));
         assert_eq!(pause(1, &asked(60), 0), None);

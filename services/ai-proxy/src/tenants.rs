@@ -39,7 +39,7 @@ pub(crate) struct Service {
 }
 
 /// Why a question is not asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum NotNow {
     /// A place gets free sooner or later.
     Full,
