@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::command::command_header;
+use domain::protection::WrappingKeys;
 use domain::{Command, StreamId};
 use runtime::messaging::{Signal, Subscription};
+use runtime::vault::Vault;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -232,5 +234,25 @@ async fn what_an_ai_reports_before_it_breaks_off_is_raised_whatever_it_says_the_
     assert_eq!((&command.kind[..], &command.data["severity"]), ("crisis.raise", &json!("high")));
     assert_eq!(platform.answer("c-1", "m-1").await["crisis_detected"], false);
     assert_eq!(help(&platform).await.len(), 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_of_an_unknown_platform_key_seals_holds_nobody_up() {
+    let platform = Box::pin(Platform::start()).await;
+    let stranger = Vault::new(&platform.admin, WrappingKeys::new(b"another platform key", None));
+    let mut commands = commands(&platform).await;
+    platform.begin("c-1").await;
+    let said = json!({ "conversationId": "c-1", "userId": "9", "messageId": "m-0",
+        "message": "I want to die" });
+    platform.append_sealed_by(&stranger, TENANT, "conversation.message", said).await;
+    let running = platform.service(&[]).await;
+    platform.say("c-1", "m-1", "I want to die").await;
+    platform.answer("c-1", "m-1").await;
+    assert_eq!(next(&mut commands).await.0.data["userId"], "7");
+    let events = platform.events("c-1").await;
+    assert_eq!(count(&events, "ai.failed", "m-0"), 1, "{events:#?}");
+    platform.settled_by("ai-screen").await;
+    platform.settled().await;
     running.stop().await;
 }
