@@ -24,6 +24,9 @@ use tracing::{debug, error, warn};
 
 mod alarm;
 mod settings;
+mod unread;
+
+use self::unread::Locked;
 
 pub(crate) use alarm::{Alarm, Said, key_of};
 pub use settings::{Offered, Settings};
@@ -37,8 +40,6 @@ const REFUSED: &str = "conversation.rejected";
 
 /// Messages that are screened at one time; beyond it fetching waits.
 const AT_ONCE: usize = 64;
-/// A person may be in danger: it is tried again at once, and for as long as it takes.
-const AGAIN: Duration = Duration::from_millis(250);
 
 /// Screens until `shutdown`, then ends what has begun and gives the rest back.
 pub(crate) async fn run(
@@ -49,7 +50,7 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
     let metrics = Metrics::new(&registry);
-    let screen = Arc::new(Screen { alarm, vault, metrics });
+    let screen = Arc::new(Screen { alarm, vault, metrics, locked: Locked::default() });
     let mut durable = Durable::open(&nats, StreamId::Conversations.name(), DURABLE);
     let mut begun = JoinSet::new();
     loop {
@@ -71,6 +72,7 @@ struct Screen {
     alarm: Alarm,
     vault: Vault,
     metrics: Metrics,
+    locked: Locked,
 }
 
 /// Why a message is not screened yet.
@@ -138,8 +140,15 @@ impl Screen {
         let settled = match self.settle(job).await {
             Ok(()) => job.ack().await,
             Err(error) => {
-                error!(error = chain(&error), sequence = job.message.sequence, "an alert waits");
-                job.nak(AGAIN).await
+                if unread::is_told(job.delivered) {
+                    error!(
+                        error = chain(&error),
+                        sequence = job.message.sequence,
+                        delivered = job.delivered,
+                        "an alert waits"
+                    );
+                }
+                job.nak(unread::pause(job.delivered)).await
             }
         };
         if let Err(error) = settled {
@@ -163,13 +172,25 @@ impl Screen {
             }
         };
         // What is in the log is valid, so this is a message; its text stays out of the log of this program.
-        self.vault.prepare(&envelope.tenant, &envelope.data).await?;
+        let is_locked = match self.vault.prepare(&envelope.tenant, &envelope.data).await {
+            Ok(()) => false,
+            // No other try can help, and it would hold the place of one that can be screened.
+            Err(VaultError::Wrapped) => true,
+            Err(unreachable) => return Err(unreachable.into()),
+        };
         let opened = self.vault.open(&envelope.tenant, &envelope.data);
         let Ok(message) = serde_json::from_slice::<Message>(&opened) else {
             warn!(sequence = stored.sequence, "a message that cannot be read was not screened");
             self.metrics.unreadable.inc();
             return Ok(());
         };
+        if is_locked {
+            self.metrics.unreadable.inc();
+            if self.locked.is_news(&envelope.tenant, &message.user_id) {
+                error!(tenant = %envelope.tenant, sequence = stored.sequence,
+                    "what somebody says is not screened: the key is wrapped with an unknown platform key");
+            }
+        }
         let (text, id) = message.said(&envelope.event_type);
         if text.is_empty() {
             return Ok(());

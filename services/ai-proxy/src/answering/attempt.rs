@@ -1,5 +1,5 @@
 //! One attempt to answer a message under a claim: ask, stream, and store what came of it in the order that counts,
-//! help before the alert, the alert before the answer.
+//! help and alert before anything that may fail, and all of it before the answer.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::delta::{Deltas, pace};
 use super::record::{RecordError, Recorder};
 use crate::metrics::Metrics;
 use crate::prompts::Prompt;
-use crate::providers::{Answer, Failure, Question, Reason, Usage, estimate};
+use crate::providers::{Answer, Crisis, Failure, Question, Reason, Usage, estimate};
 use crate::settings::Price;
 use crate::tenants::Turn;
 use crate::voice::{Speaker, is_spoken};
@@ -68,10 +68,7 @@ pub(crate) async fn run(claim: &mut Claim<'_>, mut turn: Turn, tools: &Tools<'_>
         }
         Ok(Err(failure)) => {
             turn.failed(&failure);
-            let usage = usage_of_failure(failure, tools.question, &watch.said);
-            let spent = watch.usage(claim, tools, None, &usage, failure.reason.name());
-            // What it took is worth telling, not worth failing for.
-            let told = claim.append("ai.usage", "usage", spent).await;
+            let told = tell_failure(claim, tools, &watch, &failure).await;
             return told.map_or_else(Ended::from, |()| Ended::Failed(failure));
         }
         Err(ended) => return ended,
@@ -97,9 +94,24 @@ struct Watch {
     said: String,
 }
 
+/// What the service reported before it failed, and what it took.
+async fn tell_failure(
+    claim: &mut Claim<'_>,
+    tools: &Tools<'_>,
+    watch: &Watch,
+    failure: &Failure,
+) -> Result<(), RecordError> {
+    if let Some(crisis) = &failure.crisis {
+        crisis::raise(claim, tools, &crisis.0).await?;
+    }
+    let usage = usage_of_failure(failure.reason, tools.question, &watch.said);
+    let spent = watch.usage(claim, tools, None, &usage, failure.reason.name());
+    claim.append("ai.usage", "usage", spent).await
+}
+
 /// A question that was taken costs what it costs, whatever became of its answer: budgets are to hold.
-fn usage_of_failure(failure: Failure, question: &Question, said: &str) -> Usage {
-    if failure.reason.is_unasked() { Usage::default() } else { estimate(question, said) }
+fn usage_of_failure(reason: Reason, question: &Question, said: &str) -> Usage {
+    if reason.is_unasked() { Usage::default() } else { estimate(question, said) }
 }
 
 /// The answer or the service's failure, while pieces go out and the claim is kept.
@@ -182,19 +194,20 @@ async fn state(claim: &Claim<'_>, tools: &Tools<'_>, state: &'static str) {
     tools.recorder.state(claim.tenant(), claim.attempt.conversation, state).await;
 }
 
-/// Usage, help and alert, and last the answer: whoever sees the answer finds the rest stored.
+/// Help and alert, which need no claim and which no other attempt may be told of; then usage, and last the answer:
+/// whoever sees the answer finds the rest stored.
 async fn store(
     claim: &mut Claim<'_>,
     tools: &Tools<'_>,
     watch: &Watch,
     answer: Answer,
 ) -> Result<(), RecordError> {
+    if Crisis::reported_by(&answer.object) {
+        crisis::raise(claim, tools, &answer.object).await?;
+    }
     let model = answer.model.as_deref();
     let spent = watch.usage(claim, tools, model, &answer.usage, "answered");
     claim.append("ai.usage", "usage", spent).await?;
-    if answer.object.get("crisis_detected") == Some(&json!(true)) {
-        crisis::raise(claim, tools, &answer.object).await?;
-    }
     // Answers to one message pass for one, whoever gives them.
     let (conversation, message) = (claim.attempt.conversation, &claim.attempt.message.id);
     let key = format!("answer:{conversation}:{message}");

@@ -114,8 +114,11 @@ impl Recorder {
 
     /// Stored data with what people said in the clear, as far as it has not been erased.
     pub(crate) async fn opened(&self, tenant: &Tenant, data: &Bytes) -> Result<Bytes, RecordError> {
-        self.vault.prepare(tenant, data).await.map_err(locked)?;
-        Ok(self.vault.open(tenant, data))
+        match self.vault.prepare(tenant, data).await {
+            // No other try can open what a key that cannot be read has sealed: it counts as erased.
+            Ok(()) | Err(VaultError::Wrapped) => Ok(self.vault.open(tenant, data)),
+            Err(unreachable) => Err(locked(unreachable)),
+        }
     }
 
     /// Sound of a person, sealed like what the person says.
@@ -200,6 +203,10 @@ impl Recorder {
 }
 
 fn locked(error: VaultError) -> RecordError {
-    warn!(error = %chain(&error), "somebody's key cannot be had now");
-    RecordError::Unavailable
+    warn!(error = %chain(&error), "somebody's key cannot be had");
+    match error {
+        VaultError::Bucket(_) => RecordError::Unavailable,
+        // However often it is tried.
+        VaultError::Wrapped => RecordError::Unfit,
+    }
 }
