@@ -124,6 +124,8 @@ pub enum Reason {
     Unsupported,
     /// Too many attempts ended without a word, as when their processes died.
     Abandoned,
+    /// What was asked was erased.
+    Erased,
 }
 
 impl Reason {
@@ -146,6 +148,7 @@ impl Reason {
             Self::BudgetExhausted => "budget_exhausted",
             Self::Unsupported => "unsupported",
             Self::Abandoned => "abandoned",
+            Self::Erased => "erased",
         }
     }
 
@@ -182,7 +185,8 @@ impl Reason {
             | Self::CircuitOpen
             | Self::BudgetExhausted
             | Self::Unsupported
-            | Self::Abandoned => false,
+            | Self::Abandoned
+            | Self::Erased => false,
         }
     }
 

@@ -17,6 +17,7 @@ use tracing::warn;
 use super::intake::Voice;
 use super::places::Place;
 use crate::answering::fact::Key;
+use crate::answering::keys::Keys;
 use crate::answering::record::{Record, RecordError};
 use crate::limits::pause;
 use crate::metrics::Metrics;
@@ -41,6 +42,8 @@ pub(crate) struct Chunk {
     pub(super) key: Key,
     pub(super) conversation: String,
     pub(super) user: String,
+    /// Of the user, as it was when the piece came; what is erased meanwhile becomes no text under another.
+    pub(super) keys: Keys,
     pub(super) connection: Option<String>,
     pub(super) id: String,
     pub(super) sound: Bytes,
@@ -70,6 +73,10 @@ impl Lane {
         self.state(chunk, "listening").await;
         let heard = self.hear(chunk).await;
         self.wait_for_those_before(chunk).await;
+        let heard = heard.and_then(|heard| match chunk.keys.stand() {
+            true => Ok(heard),
+            false => Err(Reason::Erased.into()),
+        });
         let told = match heard {
             Ok((heard, turn)) => self.told(chunk, heard, &turn).await,
             Err(failure) => {
@@ -88,7 +95,12 @@ impl Lane {
         let until = Instant::now() + patience.settings.deadlines.first + RETRIES_WITHIN;
         let mut failures = 0;
         loop {
-            let failure = match self.hear_once(chunk, until).await {
+            let once = tokio::select! {
+                biased;
+                () = chunk.keys.destroyed() => Err(Reason::Erased.into()),
+                once = self.hear_once(chunk, until) => once,
+            };
+            let failure = match once {
                 Ok(heard) => return Ok(heard),
                 Err(failure) => failure,
             };
@@ -171,7 +183,8 @@ impl Lane {
         self.metrics.speech("heard");
         let speaker = &self.voice.inner.speaker;
         if let Some(reply) = heard.reply {
-            speaker.send(tenant, &chunk.conversation, &chunk.user, Some(&chunk.id), &reply).await;
+            let (user, id) = (&chunk.user, Some(&*chunk.id));
+            speaker.send(tenant, &chunk.conversation, user, &chunk.keys, id, &reply).await;
             speaker.keep(chunk.kept("ai", reply.data, reply.content_type), turn.keep_audio()).await;
         }
         let (sound, kind) = (chunk.sound.clone(), "application/octet-stream".to_owned());
