@@ -18,7 +18,7 @@ use super::claim::Claim;
 use super::fact::Key;
 use super::question::Asked;
 use super::record::{Record, RecordError, Recorder};
-use super::signals;
+use super::signals::{self, Said as WhatWasSaid};
 use crate::screen::{Alarm, Said, key_of};
 
 const ACTOR: &str = "ai";
@@ -71,7 +71,8 @@ async fn raise_alert(
     tools: &Tools<'_>,
     told: &Map<String, Value>,
 ) -> Result<(), RecordError> {
-    let found = signals::named(told.get("detected_signals"));
+    let said = WhatWasSaid::in_question(tools.question);
+    let found = signals::named(told.get("detected_signals"), &said);
     let command = command(claim, tools, told, found);
     let refused = match asked(tools.recorder, command.clone()).await {
         Ok(decision) => decision == Decision::Refused,
@@ -210,7 +211,7 @@ fn help<'a>(
     resources: &[Value],
 ) -> Record<'a> {
     let state = told.get("safety_state").and_then(Value::as_str);
-    let state = state.filter(|it| (1..=64).contains(&it.len()));
+    let state = state.filter(|it| signals::is_name(it, &WhatWasSaid::in_question(tools.question)));
     let data = json!({
         "userId": tools.question.user,
         "conversationId": claim.attempt.conversation,

@@ -7,7 +7,7 @@ use domain::command::command_header;
 use domain::envelope::header;
 use domain::protection::Subject;
 use domain::subject::voice_request;
-use domain::{EntityToken, Tenant, Token};
+use domain::{EntityToken, StreamId, Tenant, Token};
 use runtime::vault::Destroyed;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -191,5 +191,25 @@ async fn speech_that_came_before_an_erasure_is_not_asked_for_again() {
     assert_eq!(service.asked().len(), 1);
     assert!(!events.iter().any(|it| it.kind == "voice.transcription"));
     assert_eq!(platform.vault.key(&person()).await.unwrap(), None, "nothing is kept anew");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_word_of_the_person_is_in_an_alert_that_an_ai_raises() {
+    let platform = Box::pin(Platform::start()).await;
+    let told = json!({ "response": "Please call.", "crisis_detected": true, "severity": "high",
+        "safety_state": "Ottokar", "detected_signals": ["plan", "cat Ottokar", SECRET, "means"] });
+    let service = SickService::start(Act::Whole(told)).await;
+    let url = service.url();
+    let running = platform.service(&[("AI_PROVIDER", "ezri"), ("AI_SERVICE_URL", &url)]).await;
+    let mut commands = platform.admin.subscribe("commands.*.crisis.>").await.unwrap();
+    platform.begin("c-1").await;
+    platform.say("c-1", "m-1", SECRET).await;
+    let raised = timeout(SOON, commands.next()).await.expect("an alert").unwrap();
+    let raised: Value = serde_json::from_slice(&raised.payload).unwrap();
+    assert_eq!(raised["signals"], json!(["plan", "other", "means"]));
+    platform.answer("c-1", "m-1").await;
+    let help = platform.all(StreamId::Crisis, None).await;
+    assert_eq!((help.len(), &help[0].data["state"]), (1, &json!("crisis")), "{help:?}");
     running.stop().await;
 }
