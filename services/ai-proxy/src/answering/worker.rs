@@ -136,7 +136,7 @@ impl Worker {
                 self.inner.fail(key, &message, None, end, revision).await?;
             }
             Step::Attempt { message, number, revision } => {
-                let (failures, after) = (message.failures, message.after.clone());
+                let (failures, after) = (message.failures, message.after());
                 let progress = Progress { number, revision, failures, after };
                 Box::pin(self.attempt(key, &conversation, &message, progress)).await?;
             }
