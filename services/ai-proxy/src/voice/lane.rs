@@ -12,7 +12,7 @@ use runtime::{clock, ids};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::intake::Voice;
 use super::places::Place;
@@ -29,6 +29,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a piece waits for a place among the tenant's requests.
 const PLACE_WITHIN: Duration = Duration::from_secs(5);
+/// What a gateway that has a text at the same time as this instance takes to hand it on.
+const HAND_OVER: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(250);
 /// What a piece may take beyond one request: its lease is longer by a little more.
 const RETRIES_WITHIN: Duration = Duration::from_secs(4);
@@ -179,10 +181,11 @@ impl Lane {
             recorder.command(message(chunk, text)).await?;
         }
         let record = Record { tenant, kind: "voice.transcription", key, data, cause: None };
-        recorder.unguarded(record).await?;
+        let stored = recorder.unguarded(record).await?;
         self.metrics.speech("heard");
         let speaker = &self.voice.inner.speaker;
         if let Some(reply) = heard.reply {
+            self.behind(stored).await;
             let (user, id) = (&chunk.user, Some(&*chunk.id));
             speaker.send(tenant, &chunk.conversation, user, &chunk.keys, id, &reply).await;
             speaker.keep(chunk.kept("ai", reply.data, reply.content_type), turn.keep_audio()).await;
@@ -191,6 +194,15 @@ impl Lane {
         speaker.keep(chunk.kept("user", sound, kind), turn.keep_audio()).await;
         self.state(chunk, "idle").await;
         Ok(())
+    }
+
+    /// Sound goes on its own way to who listens, which is the shorter one: it waits until the text has come out of the
+    /// log here, and so at the gateways.
+    async fn behind(&self, text: u64) {
+        if self.voice.inner.board.reached(text).await.is_err() {
+            debug!("sound goes out before its text has been seen");
+        }
+        sleep(HAND_OVER).await;
     }
 
     async fn failed(&self, chunk: &Chunk, failure: &Failure) -> Result<(), RecordError> {
