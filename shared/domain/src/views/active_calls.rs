@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::calls::{FINAL, order, rank};
+use super::calls::{ANSWERED, FINAL, order, rank};
 use super::doc::Doc;
 use super::{Change, Detail, Entry, Event, Listing, Rows, View};
 use crate::StreamId;
@@ -73,7 +73,7 @@ fn update(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
         head.take_greatest("answeredBy", data.get("answeredBy"));
         if let (Some(rank), Some(status)) = (rank, &status) {
             head.take_earliest("startedAt", event.time);
-            if rank == 3 {
+            if rank == ANSWERED {
                 head.take_earliest("answeredAt", event.time);
             }
             let order = order(rank, data.integer("sequence"));

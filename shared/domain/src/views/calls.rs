@@ -4,6 +4,7 @@
 use super::doc::{Doc, json_list};
 use super::{Change, Detail, Entry, Event, Listing, Rows, View};
 use crate::StreamId;
+use crate::call_status::CallStatus;
 use crate::providers::callerdesk::is_ringing;
 
 pub(super) const VIEW: View = View {
@@ -54,16 +55,20 @@ mod row {
 
 /// How far a status is in a call's life; a lower one never takes a higher one back.
 pub(super) fn rank(status: &str) -> Option<i64> {
-    Some(match status {
-        "queued" => 0,
-        "initiated" => 1,
-        "ringing" => 2,
-        "in-progress" => 3,
-        "completed" | "busy" | "no-answer" | "failed" | "canceled" => FINAL,
-        _ => return None,
+    Some(match CallStatus::parse(status)? {
+        CallStatus::Queued => 0,
+        CallStatus::Initiated => 1,
+        CallStatus::Ringing => RINGING,
+        CallStatus::InProgress => ANSWERED,
+        status => {
+            debug_assert!(status.is_final());
+            FINAL
+        }
     })
 }
 
+const RINGING: i64 = 2;
+pub(super) const ANSWERED: i64 = 3;
 pub(super) const FINAL: i64 = 4;
 
 /// By rank, then by the provider's own order.
@@ -138,8 +143,8 @@ fn set_status(head: &mut Doc<'_>, status: &str, sequence: Option<i64>, time: &st
     let Some(rank) = rank(status) else { return };
     head.take_earliest("startedAt", time);
     match rank {
-        2 => head.take_earliest("ringingAt", time),
-        3 => head.take_earliest("answeredAt", time),
+        RINGING => head.take_earliest("ringingAt", time),
+        ANSWERED => head.take_earliest("answeredAt", time),
         FINAL => head.take_earliest("endedAt", time),
         _ => {}
     }
