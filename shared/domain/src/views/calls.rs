@@ -9,7 +9,7 @@ use crate::providers::callerdesk::is_ringing;
 
 pub(super) const VIEW: View = View {
     name: "calls",
-    version: 2,
+    version: 3,
     stream: StreamId::Calls,
     listing: Listing::All,
     counts_rows: false,
@@ -279,7 +279,7 @@ fn reported(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
         head.take_greatest("provider", Some("\"callerdesk\""));
         head.take_highest("duration", data.integer("durationSeconds"));
         head.take_highest("talkSeconds", data.integer("talkSeconds"));
-        let (began, ended) = (data.text("startTime"), data.text("endTime"));
+        let (began, ended) = (data.moment("startTime"), data.moment("endTime"));
         let happened = if event.kind == "call.live" { &began } else { &ended };
         set_status(head, status, None, happened.as_deref().unwrap_or(event.time));
         head.take_earliest("startedAt", began.as_deref().unwrap_or_default());
