@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::safety::Finding;
 use domain::{Envelope, StreamId};
 use runtime::clock;
 use runtime::durable::{Durable, Job};
@@ -26,7 +27,7 @@ mod alarm;
 mod settings;
 mod unread;
 
-use self::unread::Locked;
+use self::unread::{Helped, Locked};
 
 pub(crate) use alarm::{Alarm, Said, key_of};
 pub use settings::{Offered, Settings};
@@ -50,7 +51,7 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
     let metrics = Metrics::new(&registry);
-    let screen = Arc::new(Screen { alarm, vault, metrics, locked: Locked::default() });
+    let screen = Arc::new(Screen::new(alarm, vault, metrics));
     let mut durable = Durable::open(&nats, StreamId::Conversations.name(), DURABLE);
     let mut begun = JoinSet::new();
     loop {
@@ -73,6 +74,7 @@ struct Screen {
     vault: Vault,
     metrics: Metrics,
     locked: Locked,
+    helped: Helped,
 }
 
 /// Why a message is not screened yet.
@@ -136,6 +138,10 @@ impl Message {
 }
 
 impl Screen {
+    fn new(alarm: Alarm, vault: Vault, metrics: Metrics) -> Self {
+        Self { alarm, vault, metrics, locked: Locked::default(), helped: Helped::default() }
+    }
+
     async fn work(&self, job: &Job) {
         let settled = match self.settle(job).await {
             Ok(()) => job.ack().await,
@@ -205,14 +211,32 @@ impl Screen {
             conversation: &message.conversation_id,
             user: &message.user_id,
         };
-        let (told, raised) = tokio::join!(
-            self.alarm.offer_help(&said, finding.severity),
-            self.alarm.raise(&said, &finding)
-        );
-        told?;
-        raised?;
+        self.raise(&said, &finding, stored.sequence).await?;
         let waited = clock::unix_millis().saturating_sub(stored.stored_at).max(0);
         self.metrics.seconds.observe(Duration::from_millis(waited.unsigned_abs()).as_secs_f64());
+        Ok(())
+    }
+
+    /// Help and alert side by side: where either cannot be stored the other may be.
+    async fn raise(
+        &self,
+        said: &Said<'_>,
+        finding: &Finding,
+        sequence: u64,
+    ) -> Result<(), AppendError> {
+        let help = async {
+            if self.helped.is(sequence) {
+                return Ok(());
+            }
+            self.alarm.offer_help(said, finding.severity).await
+        };
+        let (told, raised) = tokio::join!(help, self.alarm.raise(said, finding));
+        if told.is_ok() && raised.is_err() {
+            self.helped.remember(sequence);
+        }
+        told?;
+        raised?;
+        self.helped.forget(sequence);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //! It must not know why.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::Tenant;
@@ -13,7 +13,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(10);
 /// Every how many tries it is told again.
 const TOLD_EVERY: u64 = 20;
-/// People whose key cannot be read that are remembered; beyond it nobody more is told of.
+/// What is remembered of each kind. Beyond it nobody more is told of whose key cannot be read.
 const MOST: usize = 10_000;
 
 /// The pause behind a try; 1 is the first.
@@ -37,6 +37,35 @@ impl Locked {
     pub(super) fn is_news(&self, tenant: &Tenant, user: &str) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.len() < MOST && told.insert((tenant.clone(), user.to_owned()))
+    }
+}
+
+/// Messages whose writer has been offered help while the alert could not be stored, by their places in the log: once
+/// is enough. Another instance does not know of them, and may offer it once more when the log has forgotten its id.
+#[derive(Default)]
+pub(super) struct Helped {
+    messages: Mutex<HashSet<u64>>,
+}
+
+impl Helped {
+    pub(super) fn is(&self, message: u64) -> bool {
+        self.messages().contains(&message)
+    }
+
+    /// One that is not remembered is offered help again.
+    pub(super) fn remember(&self, message: u64) {
+        let mut messages = self.messages();
+        if messages.len() < MOST {
+            messages.insert(message);
+        }
+    }
+
+    pub(super) fn forget(&self, message: u64) {
+        self.messages().remove(&message);
+    }
+
+    fn messages(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -256,3 +256,35 @@ async fn what_a_key_of_an_unknown_platform_key_seals_holds_nobody_up() {
     platform.settled().await;
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_is_offered_once_however_long_an_alert_waits() {
+    let platform = Box::pin(Platform::start()).await;
+    let ask = async |subject: &str, payload: String| {
+        let subject = format!("$JS.API.{subject}");
+        let told = platform.admin.request(&subject, payload.into(), SOON).await.unwrap();
+        serde_json::from_slice::<Value>(&told).unwrap()
+    };
+    // A log that forgets ids at once, as it does after a while.
+    let mut config = ask("STREAM.INFO.CRISIS", String::new()).await["config"].take();
+    config["duplicate_window"] = json!(100_000_000);
+    let updated = ask("STREAM.UPDATE.CRISIS", config.to_string()).await;
+    assert_eq!(updated["config"]["duplicate_window"], 100_000_000, "{updated}");
+    ask("STREAM.DELETE.CRISIS_COMMANDS", String::new()).await;
+    let running = platform.service(&[]).await;
+    let spoken = json!({ "conversationId": "c-1", "chunkId": "voice-1", "userId": "7",
+        "text": "I want to die" });
+    platform.append(TENANT, "voice.transcription", spoken).await;
+    let tried = async {
+        let delivered = async || {
+            let told = ask("CONSUMER.INFO.CONVERSATIONS.ai-screen", String::new()).await;
+            told["delivered"]["consumer_seq"].as_u64().unwrap_or(0)
+        };
+        while delivered().await < 4 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(SOON, tried).await.expect("it is tried again and again");
+    assert_eq!(help(&platform).await.len(), 1);
+    running.stop().await;
+}
