@@ -11,6 +11,7 @@ mod delta;
 pub(crate) mod dispatch;
 pub(crate) mod fact;
 mod fold;
+pub(crate) mod keys;
 mod overdue;
 mod plan;
 mod question;

@@ -32,6 +32,12 @@ pub(crate) struct Breaker {
     trying: Option<i64>,
 }
 
+/// What admits a question, and tells the one that tries from those that were asked before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Admitted {
+    trying: Option<i64>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum BreakerState {
     Closed,
@@ -40,18 +46,18 @@ pub(crate) enum BreakerState {
 }
 
 impl Breaker {
-    /// Whether a question may be asked now; a yes must be followed by `succeeded`, `failed` or `left`.
-    pub(crate) fn admits(&mut self, now: i64) -> bool {
+    /// Whether a question may be asked now; it must be followed by `succeeded`, `failed` or `left`.
+    pub(crate) fn admits(&mut self, now: i64) -> Option<Admitted> {
         match self.state(now) {
-            BreakerState::Closed => true,
-            BreakerState::Open => false,
+            BreakerState::Closed => Some(Admitted { trying: None }),
+            BreakerState::Open => None,
             BreakerState::HalfOpen => {
                 // One that never came back must not keep the others out for ever.
                 let free = self.trying.is_none_or(|since| now - since > MINUTE_MS);
-                if free {
+                free.then(|| {
                     self.trying = Some(now);
-                }
-                free
+                    Admitted { trying: self.trying }
+                })
             }
         }
     }
@@ -60,17 +66,30 @@ impl Breaker {
         *self = Self::default();
     }
 
-    pub(crate) fn failed(&mut self, now: i64) {
+    pub(crate) fn failed(&mut self, admitted: Admitted, now: i64) {
+        let tried = self.is_trying(admitted);
+        // Whoever was asked before it opened says nothing that it did not know then.
+        if self.until.is_some() && !tried {
+            return;
+        }
         self.failures += 1;
-        if self.trying.take().is_some() || self.failures >= TRIPS_AT {
+        if tried || self.failures >= TRIPS_AT {
+            self.trying = None;
             let rest = REST_MS.saturating_mul(1 << self.rests.min(6)).min(LONGEST_REST_MS);
             (self.until, self.rests) = (Some(now + rest), self.rests + 1);
         }
     }
 
     /// It ended in a way that says nothing about the service.
-    pub(crate) fn left(&mut self) {
-        self.trying = None;
+    pub(crate) fn left(&mut self, admitted: Admitted) {
+        if self.is_trying(admitted) {
+            self.trying = None;
+        }
+    }
+
+    /// Whether it is the question that tries now.
+    fn is_trying(&self, admitted: Admitted) -> bool {
+        admitted.trying.is_some() && admitted.trying == self.trying
     }
 
     pub(crate) fn state(&self, now: i64) -> BreakerState {
@@ -139,29 +158,52 @@ mod tests {
 
     #[test]
     fn a_service_that_keeps_failing_is_left_alone_and_then_tried_by_one() {
-        let mut breaker = Breaker::default();
-        for _ in 0..TRIPS_AT {
-            assert!(breaker.admits(0));
-            breaker.failed(0);
-        }
-        assert!(!breaker.admits(REST_MS - 1));
-        assert!(breaker.admits(REST_MS), "one tries");
-        assert!(!breaker.admits(REST_MS), "and no other meanwhile");
-        breaker.failed(REST_MS);
-        assert!(!breaker.admits(2 * REST_MS), "the rest is longer after a failed try");
-        assert!(breaker.admits(3 * REST_MS));
+        let mut breaker = opened();
+        assert_eq!(breaker.admits(REST_MS - 1), None);
+        let trying = breaker.admits(REST_MS).expect("one tries");
+        assert_eq!(breaker.admits(REST_MS), None, "and no other meanwhile");
+        breaker.failed(trying, REST_MS);
+        assert_eq!(breaker.admits(2 * REST_MS), None, "the rest is longer after a failed try");
+        assert!(breaker.admits(3 * REST_MS).is_some());
         breaker.succeeded();
         assert_eq!(breaker.state(3 * REST_MS), BreakerState::Closed);
+    }
+
+    /// One that so many failures in a row have just opened.
+    fn opened() -> Breaker {
+        let mut breaker = Breaker::default();
+        for _ in 0..TRIPS_AT {
+            let admitted = breaker.admits(0).unwrap();
+            breaker.failed(admitted, 0);
+        }
+        breaker
+    }
+
+    #[test]
+    fn those_of_one_burst_that_fail_later_make_no_rest_longer_and_end_no_try() {
+        let before = Admitted { trying: None };
+        let mut breaker = opened();
+        for _ in 0..100 {
+            breaker.failed(before, REST_MS / 2);
+        }
+        let trying = breaker.admits(REST_MS).expect("the first rest is a short one");
+        breaker.failed(before, REST_MS);
+        breaker.left(before);
+        assert_eq!(breaker.admits(REST_MS), None, "one still tries");
+        breaker.left(trying);
+        let another = breaker.admits(REST_MS).expect("it has said nothing, so another one tries");
+        breaker.failed(another, REST_MS);
+        assert!(breaker.admits(3 * REST_MS).is_some(), "that was the second failure, no later one");
     }
 
     #[test]
     fn an_answer_in_between_forgets_the_failures() {
         let mut breaker = Breaker::default();
         for _ in 0..10 {
-            (1..TRIPS_AT).for_each(|_| breaker.failed(0));
+            (1..TRIPS_AT).for_each(|_| breaker.failed(Admitted { trying: None }, 0));
             breaker.succeeded();
         }
-        assert!(breaker.admits(0));
+        assert!(breaker.admits(0).is_some());
     }
 
     #[test]
@@ -187,8 +229,8 @@ mod tests {
         between(3, 1_000, 2_000);
         between(30, 4_000, 8_000);
         let asked = |seconds| Failure {
-            reason: Reason::RateLimited,
             retry_after: Some(Duration::from_secs(seconds)),
+            ..Reason::RateLimited.into()
         };
         assert!(pause(1, &asked(2), 0).unwrap() >= Duration::from_secs(2));
         assert_eq!(pause(1, &asked(60), 0), None);

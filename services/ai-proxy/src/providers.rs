@@ -1,6 +1,7 @@
 //! The AI services behind one interface: a question becomes pieces of text and an answer, speech becomes text and back.
 //! It must not know the log, conversations' order, or who listens.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -123,6 +124,8 @@ pub enum Reason {
     Unsupported,
     /// Too many attempts ended without a word, as when their processes died.
     Abandoned,
+    /// What was asked was erased.
+    Erased,
 }
 
 impl Reason {
@@ -145,6 +148,7 @@ impl Reason {
             Self::BudgetExhausted => "budget_exhausted",
             Self::Unsupported => "unsupported",
             Self::Abandoned => "abandoned",
+            Self::Erased => "erased",
         }
     }
 
@@ -181,7 +185,8 @@ impl Reason {
             | Self::CircuitOpen
             | Self::BudgetExhausted
             | Self::Unsupported
-            | Self::Abandoned => false,
+            | Self::Abandoned
+            | Self::Erased => false,
         }
     }
 
@@ -201,17 +206,45 @@ impl Reason {
 }
 
 /// A failed attempt.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the AI service gave no answer: {}", reason.name())]
 pub struct Failure {
     pub reason: Reason,
     /// How long the service asks to be left alone.
     pub retry_after: Option<Duration>,
+    /// What it had reported before it failed: another attempt may be told nothing of it.
+    pub crisis: Option<Box<Crisis>>,
 }
+
+/// What a service reports of a person in danger, named as in an answer's object.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Crisis(pub Map<String, Value>);
 
 impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
-        Self { reason, retry_after: None }
+        Self { reason, retry_after: None, crisis: None }
+    }
+}
+
+impl Failure {
+    /// With what an object that is no answer reports.
+    pub(crate) fn with_crisis_of(self, object: Map<String, Value>) -> Self {
+        let crisis = Crisis::reported_by(&object).then(|| Box::new(Crisis(object)));
+        Self { crisis, ..self }
+    }
+}
+
+impl Crisis {
+    /// Whether an object reports one.
+    pub(crate) fn reported_by(object: &Map<String, Value>) -> bool {
+        object.get("crisis_detected") == Some(&Value::Bool(true))
+    }
+}
+
+impl fmt::Debug for Crisis {
+    /// What was found is about a person, and in no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Crisis")
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::safety::Finding;
 use domain::{Envelope, StreamId};
 use runtime::clock;
 use runtime::durable::{Durable, Job};
@@ -24,6 +25,9 @@ use tracing::{debug, error, warn};
 
 mod alarm;
 mod settings;
+mod unread;
+
+use self::unread::{Helped, Locked};
 
 pub(crate) use alarm::{Alarm, Said, key_of};
 pub use settings::{Offered, Settings};
@@ -37,8 +41,6 @@ const REFUSED: &str = "conversation.rejected";
 
 /// Messages that are screened at one time; beyond it fetching waits.
 const AT_ONCE: usize = 64;
-/// A person may be in danger: it is tried again at once, and for as long as it takes.
-const AGAIN: Duration = Duration::from_millis(250);
 
 /// Screens until `shutdown`, then ends what has begun and gives the rest back.
 pub(crate) async fn run(
@@ -49,7 +51,7 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
     let metrics = Metrics::new(&registry);
-    let screen = Arc::new(Screen { alarm, vault, metrics });
+    let screen = Arc::new(Screen::new(alarm, vault, metrics));
     let mut durable = Durable::open(&nats, StreamId::Conversations.name(), DURABLE);
     let mut begun = JoinSet::new();
     loop {
@@ -71,6 +73,8 @@ struct Screen {
     alarm: Alarm,
     vault: Vault,
     metrics: Metrics,
+    locked: Locked,
+    helped: Helped,
 }
 
 /// Why a message is not screened yet.
@@ -134,12 +138,23 @@ impl Message {
 }
 
 impl Screen {
+    fn new(alarm: Alarm, vault: Vault, metrics: Metrics) -> Self {
+        Self { alarm, vault, metrics, locked: Locked::default(), helped: Helped::default() }
+    }
+
     async fn work(&self, job: &Job) {
         let settled = match self.settle(job).await {
             Ok(()) => job.ack().await,
             Err(error) => {
-                error!(error = chain(&error), sequence = job.message.sequence, "an alert waits");
-                job.nak(AGAIN).await
+                if unread::is_told(job.delivered) {
+                    error!(
+                        error = chain(&error),
+                        sequence = job.message.sequence,
+                        delivered = job.delivered,
+                        "an alert waits"
+                    );
+                }
+                job.nak(unread::pause(job.delivered)).await
             }
         };
         if let Err(error) = settled {
@@ -163,13 +178,25 @@ impl Screen {
             }
         };
         // What is in the log is valid, so this is a message; its text stays out of the log of this program.
-        self.vault.prepare(&envelope.tenant, &envelope.data).await?;
+        let is_locked = match self.vault.prepare(&envelope.tenant, &envelope.data).await {
+            Ok(()) => false,
+            // No other try can help, and it would hold the place of one that can be screened.
+            Err(VaultError::Wrapped) => true,
+            Err(unreachable) => return Err(unreachable.into()),
+        };
         let opened = self.vault.open(&envelope.tenant, &envelope.data);
         let Ok(message) = serde_json::from_slice::<Message>(&opened) else {
             warn!(sequence = stored.sequence, "a message that cannot be read was not screened");
             self.metrics.unreadable.inc();
             return Ok(());
         };
+        if is_locked {
+            self.metrics.unreadable.inc();
+            if self.locked.is_news(&envelope.tenant, &message.user_id) {
+                error!(tenant = %envelope.tenant, sequence = stored.sequence,
+                    "what somebody says is not screened: the key is wrapped with an unknown platform key");
+            }
+        }
         let (text, id) = message.said(&envelope.event_type);
         if text.is_empty() {
             return Ok(());
@@ -184,14 +211,32 @@ impl Screen {
             conversation: &message.conversation_id,
             user: &message.user_id,
         };
-        let (told, raised) = tokio::join!(
-            self.alarm.offer_help(&said, finding.severity),
-            self.alarm.raise(&said, &finding)
-        );
-        told?;
-        raised?;
+        self.raise(&said, &finding, stored.sequence).await?;
         let waited = clock::unix_millis().saturating_sub(stored.stored_at).max(0);
         self.metrics.seconds.observe(Duration::from_millis(waited.unsigned_abs()).as_secs_f64());
+        Ok(())
+    }
+
+    /// Help and alert side by side: where either cannot be stored the other may be.
+    async fn raise(
+        &self,
+        said: &Said<'_>,
+        finding: &Finding,
+        sequence: u64,
+    ) -> Result<(), AppendError> {
+        let help = async {
+            if self.helped.is(sequence) {
+                return Ok(());
+            }
+            self.alarm.offer_help(said, finding.severity).await
+        };
+        let (told, raised) = tokio::join!(help, self.alarm.raise(said, finding));
+        if told.is_ok() && raised.is_err() {
+            self.helped.remember(sequence);
+        }
+        told?;
+        raised?;
+        self.helped.forget(sequence);
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use runtime::tasks::BoxError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::error;
 
-use crate::limits::{Breaker, BreakerState, Spending};
+use crate::limits::{Admitted, Breaker, BreakerState, Spending};
 use crate::providers::{Endpoint, Ezri, Failure, OpenAi, Provider, Reason, Scripted, Unreachable};
 use crate::settings::{Kind, Price, Registry, Settings};
 
@@ -39,7 +39,7 @@ pub(crate) struct Service {
 }
 
 /// Why a question is not asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum NotNow {
     /// A place gets free sooner or later.
     Full,
@@ -51,6 +51,7 @@ pub(crate) enum NotNow {
 pub(crate) struct Turn {
     service: Arc<Service>,
     _place: OwnedSemaphorePermit,
+    admitted: Admitted,
     told: bool,
 }
 
@@ -114,10 +115,10 @@ impl Tenants {
             }
         }
         let place = service.places.clone().try_acquire_owned().map_err(|_| NotNow::Full)?;
-        if !lock(&service.breaker).admits(now) {
+        let Some(admitted) = lock(&service.breaker).admits(now) else {
             return Err(NotNow::Failed(Reason::CircuitOpen.into()));
-        }
-        Ok(Turn { service, _place: place, told: false })
+        };
+        Ok(Turn { service, _place: place, admitted, told: false })
     }
 
     /// Connections are shared by all who wait equally long for one.
@@ -164,7 +165,7 @@ impl Turn {
     pub(crate) fn failed(&mut self, failure: &Failure) {
         if failure.reason.is_outage() {
             self.told = true;
-            lock(&self.service.breaker).failed(clock::unix_millis());
+            lock(&self.service.breaker).failed(self.admitted, clock::unix_millis());
         }
     }
 }
@@ -172,7 +173,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.told {
-            lock(&self.service.breaker).left();
+            lock(&self.service.breaker).left(self.admitted);
         }
     }
 }

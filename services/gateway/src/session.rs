@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use domain::catalogue::MOST_WIRE_NAMES;
 use domain::cursor::{Cursor, Part};
 use domain::position::{Position, StreamPosition};
 use domain::{Channel, StreamId, Tenant};
@@ -256,10 +257,10 @@ impl PartOf {
     }
 }
 
-/// Which variants of an event are due; an event has at most a handful.
+/// Which variants of an event are due: one for each of its wire names, which the catalogue bounds.
 #[derive(Default)]
 struct Due {
-    variants: [u8; 8],
+    variants: [u8; MOST_WIRE_NAMES],
     len: u8,
 }
 

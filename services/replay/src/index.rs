@@ -146,7 +146,7 @@ impl Index {
         self.streams[stream.index()] = index;
     }
 
-    fn stream_mut(&mut self, stream: StreamId) -> &mut StreamIndex {
+    pub(crate) fn stream_mut(&mut self, stream: StreamId) -> &mut StreamIndex {
         &mut self.streams[stream.index()]
     }
 

@@ -15,6 +15,7 @@ use runtime::tasks::BoxError;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::index::stream_index::StreamIndex;
 use crate::snapshots::Snapshots;
 use crate::state::State;
 
@@ -87,7 +88,7 @@ impl Indexer {
         if index.stream(self.stream).head() == 0 {
             index.reset(self.stream, found.epoch);
         }
-        note_removals(&mut index, self.stream, found);
+        note_removals(index.stream_mut(self.stream), found);
         self.target.get_or_insert(found.last_sequence);
     }
 
@@ -96,7 +97,7 @@ impl Indexer {
         self.state.set_caught_up(self.stream, false);
         let mut index = self.state.index_mut();
         index.reset(self.stream, found.epoch);
-        note_removals(&mut index, self.stream, found);
+        note_removals(index.stream_mut(self.stream), found);
         self.target = Some(found.last_sequence);
     }
 
@@ -132,14 +133,10 @@ impl Indexer {
 }
 
 /// Takes note of what retention has removed from the beginning of a stream.
-pub(crate) fn note_removals(
-    index: &mut crate::index::Index,
-    stream: StreamId,
-    found: &StreamState,
-) {
+pub(crate) fn note_removals(index: &mut StreamIndex, found: &StreamState) {
     if found.messages == 0 {
-        index.skip_to(stream, found.last_sequence);
+        index.skip_to(found.last_sequence);
     } else {
-        index.truncate(stream, found.first_sequence);
+        index.truncate(found.first_sequence);
     }
 }

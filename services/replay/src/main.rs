@@ -8,7 +8,7 @@ use runtime::tasks::{BoxError, stop_on_signals};
 use runtime::{http, telemetry};
 use tracing::error;
 
-/// A tenth less processor time per webhook than the system's allocator.
+/// As in ingest, where a webhook costs a tenth less processor time than with the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

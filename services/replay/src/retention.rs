@@ -40,7 +40,7 @@ async fn look(reader: &LogReader, state: &State, stream: StreamId) {
             let mut index = state.index_mut();
             // Another copy of the stream is the follower's to notice; its sequences mean nothing here.
             if index.stream(stream).epoch() == found.epoch {
-                note_removals(&mut index, stream, &found);
+                note_removals(index.stream_mut(stream), &found);
             }
         }
         // The follower and readiness tell about a stream that stays away; the next round asks again.

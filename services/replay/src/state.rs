@@ -59,8 +59,8 @@ impl State {
         StreamId::ALL.into_iter().all(|stream| self.is_caught_up(stream))
     }
 
-    pub(crate) fn set_quarantine_ready(&self) {
-        self.quarantine_ready.store(true, Ordering::Release);
+    pub(crate) fn set_quarantine_ready(&self, is_ready: bool) {
+        self.quarantine_ready.store(is_ready, Ordering::Release);
     }
 
     pub(crate) fn is_quarantine_ready(&self) -> bool {

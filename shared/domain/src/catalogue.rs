@@ -27,7 +27,7 @@ pub use access::{Access, Snapshot};
 pub use admit::{Admitted, Defaults, MAX_CHANNELS, Publication, Refusal, timestamped};
 pub use channel_rule::{ChannelRule, Owner};
 pub use command_type::{CommandRefusal, CommandType, Wish};
-pub use event_type::{Delivery, EventType, WireForm, WireNames};
+pub use event_type::{Delivery, EventType, MOST_WIRE_NAMES, WireForm, WireNames};
 pub use frame::Frame;
 pub use loader::is_ephemeral_category;
 pub use mistake::{Mistake, Mistakes};

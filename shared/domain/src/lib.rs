@@ -6,6 +6,7 @@ pub mod activity;
 pub mod aggregate;
 pub mod aggregates;
 pub mod asyncapi;
+pub mod call_status;
 pub mod catalogue;
 pub mod channel;
 pub mod command;

@@ -1,4 +1,5 @@
-//! runtime
+//! What every service needs of the world: NATS with its streams, durables and buckets, HTTP, who somebody is, the
+//! configuration, keys, tasks and telemetry. The only crate that names the NATS client; it must not know any service.
 
 pub mod auth;
 pub mod catalogue;

@@ -1,5 +1,5 @@
 //! One attempt to answer a message under a claim: ask, stream, and store what came of it in the order that counts,
-//! help before the alert, the alert before the answer.
+//! help and alert before anything that may fail, and all of it before the answer.
 
 use std::time::Duration;
 
@@ -13,10 +13,11 @@ use tracing::{debug, warn};
 use super::claim::Claim;
 use super::crisis;
 use super::delta::{Deltas, pace};
+use super::keys::Keys;
 use super::record::{RecordError, Recorder};
 use crate::metrics::Metrics;
 use crate::prompts::Prompt;
-use crate::providers::{Answer, Failure, Question, Reason, Usage, estimate};
+use crate::providers::{Answer, Crisis, Failure, Question, Reason, Usage, estimate};
 use crate::settings::Price;
 use crate::tenants::Turn;
 use crate::voice::{Speaker, is_spoken};
@@ -29,6 +30,8 @@ pub(crate) struct Tools<'a> {
     pub recorder: &'a Recorder,
     pub metrics: &'a Metrics,
     pub question: &'a Question,
+    /// That opened it.
+    pub keys: &'a Keys,
     pub prompt: &'a Prompt,
     pub price: Option<&'a Price>,
     pub speaker: &'a Speaker,
@@ -68,10 +71,7 @@ pub(crate) async fn run(claim: &mut Claim<'_>, mut turn: Turn, tools: &Tools<'_>
         }
         Ok(Err(failure)) => {
             turn.failed(&failure);
-            let usage = usage_of_failure(failure, tools.question, &watch.said);
-            let spent = watch.usage(claim, tools, None, &usage, failure.reason.name());
-            // What it took is worth telling, not worth failing for.
-            let told = claim.append("ai.usage", "usage", spent).await;
+            let told = tell_failure(claim, tools, &watch, &failure).await;
             return told.map_or_else(Ended::from, |()| Ended::Failed(failure));
         }
         Err(ended) => return ended,
@@ -79,15 +79,23 @@ pub(crate) async fn run(claim: &mut Claim<'_>, mut turn: Turn, tools: &Tools<'_>
     tools.metrics.first_token_seconds.observe(watch.first().as_secs_f64());
     let text = answer.text.clone();
     match store(claim, tools, &watch, answer).await {
-        Ok(()) => {
+        Ok(Stored::Answer) => {
             if is_spoken(&claim.attempt.message.id) {
-                tools.speaker.say(claim.tenant(), tools.question, &turn, &text).await;
+                let (question, keys) = (tools.question, tools.keys);
+                tools.speaker.say(claim.tenant(), question, keys, &turn, &text).await;
             }
             state(claim, tools, "idle").await;
             Ended::Answered
         }
+        Ok(Stored::Erased) => Ended::Failed(Reason::Erased.into()),
         Err(error) => error.into(),
     }
+}
+
+/// What there is to store of an answer.
+enum Stored {
+    Answer,
+    Erased,
 }
 
 struct Watch {
@@ -97,9 +105,24 @@ struct Watch {
     said: String,
 }
 
+/// What the service reported before it failed, and what it took.
+async fn tell_failure(
+    claim: &mut Claim<'_>,
+    tools: &Tools<'_>,
+    watch: &Watch,
+    failure: &Failure,
+) -> Result<(), RecordError> {
+    if let Some(crisis) = &failure.crisis {
+        crisis::raise(claim, tools, &crisis.0).await?;
+    }
+    let usage = usage_of_failure(failure.reason, tools.question, &watch.said);
+    let spent = watch.usage(claim, tools, None, &usage, failure.reason.name());
+    claim.append("ai.usage", "usage", spent).await
+}
+
 /// A question that was taken costs what it costs, whatever became of its answer: budgets are to hold.
-fn usage_of_failure(failure: Failure, question: &Question, said: &str) -> Usage {
-    if failure.reason.is_unasked() { Usage::default() } else { estimate(question, said) }
+fn usage_of_failure(reason: Reason, question: &Question, said: &str) -> Usage {
+    if reason.is_unasked() { Usage::default() } else { estimate(question, said) }
 }
 
 /// The answer or the service's failure, while pieces go out and the claim is kept.
@@ -117,6 +140,7 @@ async fn ask(
         let due = deltas.due();
         tokio::select! {
             biased;
+            () = tools.keys.destroyed() => break Err(Reason::Erased.into()),
             Some(piece) = heard.recv() => {
                 deltas.push(&piece);
                 if watch.first.is_none() {
@@ -162,11 +186,13 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// Not once somebody else has taken over: a client must not see two instances write one answer.
+/// Not once somebody else has taken over: a client must not see two instances write one answer. Nor once what was asked
+/// has been erased.
 async fn send(claim: &Claim<'_>, tools: &Tools<'_>, deltas: &mut Deltas) {
     let pace = pace(tools.metrics.writing.get());
     if let Some(data) = deltas.take(Instant::now(), pace)
         && claim.is_held()
+        && tools.keys.stand()
     {
         tools.metrics.deltas.inc();
         // Who comes in the middle has missed the state as well as the beginning.
@@ -182,24 +208,29 @@ async fn state(claim: &Claim<'_>, tools: &Tools<'_>, state: &'static str) {
     tools.recorder.state(claim.tenant(), claim.attempt.conversation, state).await;
 }
 
-/// Usage, help and alert, and last the answer: whoever sees the answer finds the rest stored.
+/// Help and alert, which need no claim and which no other attempt may be told of; then usage, and last the answer:
+/// whoever sees the answer finds the rest stored. To what has been erased there is none.
 async fn store(
     claim: &mut Claim<'_>,
     tools: &Tools<'_>,
     watch: &Watch,
     answer: Answer,
-) -> Result<(), RecordError> {
-    let model = answer.model.as_deref();
-    let spent = watch.usage(claim, tools, model, &answer.usage, "answered");
-    claim.append("ai.usage", "usage", spent).await?;
-    if answer.object.get("crisis_detected") == Some(&json!(true)) {
+) -> Result<Stored, RecordError> {
+    if Crisis::reported_by(&answer.object) {
         crisis::raise(claim, tools, &answer.object).await?;
+    }
+    let model = answer.model.as_deref();
+    let outcome = if tools.keys.stand() { "answered" } else { Reason::Erased.name() };
+    let spent = watch.usage(claim, tools, model, &answer.usage, outcome);
+    claim.append("ai.usage", "usage", spent).await?;
+    if !tools.keys.stand() {
+        return Ok(Stored::Erased);
     }
     // Answers to one message pass for one, whoever gives them.
     let (conversation, message) = (claim.attempt.conversation, &claim.attempt.message.id);
     let key = format!("answer:{conversation}:{message}");
     let (text, crisis) = (answer.text, answer.object.get("crisis_detected").cloned());
-    let data = response(claim, tools.question, answer.object);
+    let data = response(claim, tools, answer.object);
     match claim.append_as("ai.response", key.clone(), data).await {
         // A field of the service's own that no event can hold must not cost the answer.
         Err(RecordError::Unfit) => {
@@ -207,18 +238,21 @@ async fn store(
             let mut bare = Map::new();
             bare.insert("response".to_owned(), json!(text));
             bare.insert("crisis_detected".to_owned(), crisis.unwrap_or(json!(false)));
-            claim.append_as("ai.response", key, response(claim, tools.question, bare)).await
+            claim.append_as("ai.response", key, response(claim, tools, bare)).await
         }
         other => other,
-    }
+    }?;
+    Ok(Stored::Answer)
 }
 
-/// The service's object with what tells which message it answers.
-fn response(claim: &Claim<'_>, question: &Question, mut object: Map<String, Value>) -> Value {
-    if !question.user.is_empty() {
-        object.insert("userId".to_owned(), json!(question.user));
+/// The service's object with what tells which message it answers, under the key that opened the question: one that is
+/// destroyed just now takes the answer along.
+fn response(claim: &Claim<'_>, tools: &Tools<'_>, mut object: Map<String, Value>) -> Value {
+    if !tools.question.user.is_empty() {
+        object.insert("userId".to_owned(), json!(tools.question.user));
     }
-    claim.data(Value::Object(object))
+    let data = claim.data(Value::Object(object));
+    tools.recorder.sealed_with(tools.keys, claim.tenant(), "ai.response", data)
 }
 
 impl Watch {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use domain::command::Actor;
 use domain::{Command, Role};
 use runtime::messaging::Subscription;
+use runtime::telemetry::chain;
 use runtime::{clock, ids};
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 
 use super::attempt::Tools;
@@ -17,7 +18,7 @@ use super::claim::Claim;
 use super::fact::Key;
 use super::question::Asked;
 use super::record::{Record, RecordError, Recorder};
-use super::signals;
+use super::signals::{self, Said as WhatWasSaid};
 use crate::screen::{Alarm, Said, key_of};
 
 const ACTOR: &str = "ai";
@@ -29,15 +30,49 @@ const SEVERITIES: [&str; 4] = ["imminent", "high", "moderate", "low"];
 const MAX_RESOURCES: usize = 64;
 /// How long the answer waits for the alert to be decided; it is stored before in any case.
 const DECIDED_WITHIN: Duration = Duration::from_millis(1000);
+/// The pause behind a round of tries that stored nothing, each of which has taken its time already.
+const AGAIN: Duration = Duration::from_millis(500);
 
-/// Raises what the AI reports.
+/// Raises what the AI reports: help and alert side by side, for where either cannot be stored the other may be. It is
+/// tried for as long as this instance runs, with the claim or without it: the report is nowhere but here, and another
+/// attempt may be answered without one.
 pub(super) async fn raise(
+    claim: &mut Claim<'_>,
+    tools: &Tools<'_>,
+    told: &Map<String, Value>,
+) -> Result<(), RecordError> {
+    let (mut helped, mut raised) = (false, false);
+    loop {
+        let help = async { helped || is_settled(&offer_help(claim, tools, told).await) };
+        let alert = async { raised || is_settled(&raise_alert(claim, tools, told).await) };
+        (helped, raised) = tokio::join!(help, alert);
+        if helped && raised {
+            return Ok(());
+        }
+        error!(helped, raised, "what an AI reports of a person in danger waits for the log");
+        if timeout(AGAIN, tools.abandon.cancelled()).await.is_ok() {
+            return Err(RecordError::Unavailable);
+        }
+        if claim.extend_at() <= Instant::now()
+            && let Err(error) = claim.extend().await
+        {
+            debug!(error = %chain(&error), "a claim is not kept while an alert waits");
+        }
+    }
+}
+
+/// Whether another try would be for nothing.
+fn is_settled(stored: &Result<(), RecordError>) -> bool {
+    !matches!(stored, Err(RecordError::Unavailable))
+}
+
+async fn raise_alert(
     claim: &Claim<'_>,
     tools: &Tools<'_>,
     told: &Map<String, Value>,
 ) -> Result<(), RecordError> {
-    offer_help(claim, tools, told).await?;
-    let found = signals::named(told.get("detected_signals"));
+    let said = WhatWasSaid::in_question(tools.question);
+    let found = signals::named(told.get("detected_signals"), &said);
     let command = command(claim, tools, told, found);
     let refused = match asked(tools.recorder, command.clone()).await {
         Ok(decision) => decision == Decision::Refused,
@@ -50,8 +85,11 @@ pub(super) async fn raise(
         let mut bare = command;
         bare.id.push_str("-bare");
         bare.data.insert("signals".to_owned(), json!([]));
-        if asked(tools.recorder, bare).await? == Decision::Refused {
-            error!("an alert that an AI raised was refused for good");
+        match asked(tools.recorder, bare).await {
+            Ok(Decision::Refused) | Err(RecordError::Unfit) => {
+                error!("an alert that an AI raised was refused for good");
+            }
+            other => drop(other?),
         }
     }
     Ok(())
@@ -173,7 +211,7 @@ fn help<'a>(
     resources: &[Value],
 ) -> Record<'a> {
     let state = told.get("safety_state").and_then(Value::as_str);
-    let state = state.filter(|it| (1..=64).contains(&it.len()));
+    let state = state.filter(|it| signals::is_name(it, &WhatWasSaid::in_question(tools.question)));
     let data = json!({
         "userId": tools.question.user,
         "conversationId": claim.attempt.conversation,

@@ -10,6 +10,8 @@ use super::fact::{Attempted, Fact, Stored};
 pub(crate) const TURNS: usize = 64;
 /// The outcome of an attempt that brought an answer.
 const ANSWERED: &str = "answered";
+/// What became of an attempt that left no word, as when its instance was killed or stopped.
+const UNKNOWN: &str = "unknown";
 /// Messages that are settled and still recognised when they come again.
 const SETTLED: usize = 128;
 
@@ -24,7 +26,7 @@ pub(crate) struct Conversation {
     pub claim: Option<Claim>,
     /// Where messages and answers stand, the newest last.
     pub turns: VecDeque<u64>,
-    settled: VecDeque<(String, Outcome)>,
+    settled: VecDeque<Settled>,
     /// Speech that is being processed, in the order it was said.
     chunks: Vec<Chunk>,
 }
@@ -47,8 +49,16 @@ pub(crate) struct Open {
     pub before: u32,
     /// Attempts that the AI service failed since; the others ended without a word.
     pub failures: u32,
-    /// The last failure of the service.
-    pub after: Option<String>,
+    /// What became of the last attempt, where that is known.
+    after: Option<String>,
+}
+
+/// A message that is answered, or has failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Settled {
+    id: String,
+    sequence: u64,
+    outcome: Outcome,
 }
 
 /// Who answers now.
@@ -83,6 +93,7 @@ impl Conversation {
             Fact::Attempt { message, number, failures, holder, lease_ms } => {
                 if let Some(open) = self.open.iter_mut().find(|open| open.id == *message) {
                     (open.attempts, open.failures) = (open.attempts.max(*number), *failures);
+                    open.after = None;
                 }
                 self.claim = Some(Claim {
                     message: message.clone(),
@@ -143,13 +154,14 @@ impl Conversation {
             return;
         }
         let mut attempts = 0;
-        if let Some(at) = self.settled.iter().position(|(known, _)| known == id) {
-            let Outcome::Failed(before) = self.settled[at].1 else { return };
+        if let Some(at) = self.settled.iter().position(|known| known.id == id) {
+            let Outcome::Failed(before) = self.settled[at].outcome else { return };
             attempts = before;
-            self.settled.remove(at);
-        } else {
-            self.turn(stored.sequence);
+            // It was said once: as it was said now, and now.
+            let earlier = self.settled.remove(at).map(|settled| settled.sequence);
+            self.turns.retain(|turn| Some(*turn) != earlier);
         }
+        self.turn(stored.sequence);
         self.open.push_back(Open {
             id: id.to_owned(),
             sequence: stored.sequence,
@@ -173,14 +185,17 @@ impl Conversation {
     }
 
     fn settle(&mut self, message: &str, outcome: Outcome) {
-        self.open.retain(|open| open.id != *message);
+        let open = self.open.iter().position(|open| open.id == *message);
+        let open = open.and_then(|at| self.open.remove(at));
+        let sequence = open.map(|open| open.sequence);
         if self.claim.as_ref().is_some_and(|claim| claim.message == *message) {
             self.claim = None;
         }
         if self.settled.len() >= SETTLED {
             self.settled.pop_front();
         }
-        self.settled.push_back((message.to_owned(), outcome));
+        let (id, sequence) = (message.to_owned(), sequence.unwrap_or_default());
+        self.settled.push_back(Settled { id, sequence, outcome });
     }
 
     fn turn(&mut self, sequence: u64) {
@@ -188,6 +203,14 @@ impl Conversation {
             self.turns.pop_front();
         }
         self.turns.push_back(sequence);
+    }
+}
+
+impl Open {
+    /// What became of the attempt before the next one; `None` where that is the first since it was said.
+    pub(crate) fn after(&self) -> Option<String> {
+        let is_first = self.attempts == self.before;
+        self.after.clone().or_else(|| (!is_first).then(|| UNKNOWN.to_owned()))
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::fold::{Conversation, Open};
+use super::keys::Keys;
 use super::record::{RecordError, Recorder};
 use crate::prompts::Prompt;
 use crate::providers::{Question, Speaker, Turn};
@@ -29,20 +30,29 @@ struct Said {
     response: String,
 }
 
-/// A question, and the id of the event that asks it.
+/// A question, the id of the event that asks it, and the keys that opened all of it.
 pub(crate) struct Asked {
     pub question: Question,
     pub event_id: Option<String>,
+    pub keys: Keys,
 }
 
-/// Reads the message and as much before it as the window holds. `None` when the log holds the message no more.
+pub(crate) enum Read {
+    Asked(Box<Asked>),
+    /// Nothing is left of what it said.
+    Erased,
+    /// The log holds it no more, or it cannot be understood.
+    Gone,
+}
+
+/// Reads the message and as much before it as the window holds.
 pub(crate) async fn read(
     recorder: &Recorder,
     tenant: &Tenant,
     conversation: &Conversation,
     message: &Open,
     prompt: &Prompt,
-) -> Result<Option<Asked>, Unread> {
+) -> Result<Read, Unread> {
     let before = conversation.turns.iter().copied().filter(|turn| *turn < message.sequence);
     let mut sequences: Vec<u64> = before.collect();
     let surplus = sequences.len().saturating_sub(prompt.history.history_turns);
@@ -53,11 +63,17 @@ pub(crate) async fn read(
     sequences.push(message.sequence);
     let reader = recorder.nats().log_reader();
     let mut found = reader.get_many(StreamId::Conversations.name(), &sequences).await?;
+    let mut keys = recorder.keys();
     for message in found.iter_mut().flatten() {
-        message.payload = recorder.opened(tenant, &message.payload).await?;
+        message.payload = recorder.opened(tenant, &message.payload, &mut keys).await?;
     }
-    let Some(asking) = found.pop().flatten() else { return Ok(None) };
-    let Some(said) = said(&asking).filter(|said| is_there(&said.message)) else { return Ok(None) };
+    let Some(asking) = found.pop().flatten() else { return Ok(Read::Gone) };
+    let Some(said) = said(&asking).filter(|said| !said.message.is_empty()) else {
+        return Ok(Read::Gone);
+    };
+    if said.message == ERASED {
+        return Ok(Read::Erased);
+    }
     let history = window(found.iter().flatten(), prompt.history.history_characters);
     let place = message.sequence.to_string();
     let idempotency_key = digest([tenant.as_str(), &said.conversation_id, &message.id, &place]);
@@ -73,7 +89,8 @@ pub(crate) async fn read(
         history,
         crisis_text: prompt.crisis.clone(),
     };
-    Ok(Some(Asked { question, event_id: asking.headers.get(header::ID).map(str::to_owned) }))
+    let event_id = asking.headers.get(header::ID).map(str::to_owned);
+    Ok(Read::Asked(Box::new(Asked { question, event_id, keys })))
 }
 
 #[derive(Debug, thiserror::Error)]

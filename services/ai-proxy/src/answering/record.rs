@@ -2,12 +2,13 @@
 //! What must not be lost is tried again; what comes too late is told as lost.
 //! What people say is sealed here on its way into the log, and opened here on its way out.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::Command;
 use domain::catalogue::{Admitted, Defaults, Delivery, Publication, Refusal};
-use domain::protection::Subject;
+use domain::protection::{Protection, Subject};
 use domain::token::{Tenant, Token};
 use runtime::catalogue::LiveCatalogue;
 use runtime::event_log::{Append, AppendError, EventLog, Expect};
@@ -15,9 +16,11 @@ use runtime::nats::Nats;
 use runtime::telemetry::chain;
 use runtime::vault::{Vault, VaultError};
 use runtime::{clock, ids};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 use tracing::{debug, error, warn};
+
+use super::keys::Keys;
 
 mod unnamed;
 
@@ -112,10 +115,43 @@ impl Recorder {
         Err(RecordError::Unavailable)
     }
 
-    /// Stored data with what people said in the clear, as far as it has not been erased.
-    pub(crate) async fn opened(&self, tenant: &Tenant, data: &Bytes) -> Result<Bytes, RecordError> {
-        self.vault.prepare(tenant, data).await.map_err(locked)?;
-        Ok(self.vault.open(tenant, data))
+    /// For the keys of what is going to be opened.
+    pub(crate) fn keys(&self) -> Keys {
+        Keys::none(self.vault.clone())
+    }
+
+    /// Stored data with what people said in the clear, as far as it has not been erased. The keys are noted.
+    pub(crate) async fn opened(
+        &self,
+        tenant: &Tenant,
+        data: &Bytes,
+        keys: &mut Keys,
+    ) -> Result<Bytes, RecordError> {
+        match self.vault.prepare(tenant, data).await {
+            // No other try can open what a key that cannot be read has sealed: it counts as erased.
+            Ok(()) | Err(VaultError::Wrapped) => {
+                // Before it is opened: with a key that comes later it would not have been.
+                keys.note(tenant, data);
+                Ok(self.vault.open(tenant, data))
+            }
+            Err(unreachable) => Err(locked(unreachable)),
+        }
+    }
+
+    /// Data with what is personal in it sealed with the keys that opened what it follows from.
+    pub(crate) fn sealed_with(
+        &self,
+        keys: &Keys,
+        tenant: &Tenant,
+        kind: &str,
+        mut data: Value,
+    ) -> Value {
+        if let Some(data) = data.as_object_mut()
+            && let Some((protection, person)) = self.protected(tenant, kind, data)
+        {
+            keys.seal(data, &protection, &person);
+        }
+        data
     }
 
     /// Sound of a person, sealed like what the person says.
@@ -124,23 +160,35 @@ impl Recorder {
         tenant: &Tenant,
         user: &str,
         sound: &[u8],
+        keys: &Keys,
     ) -> Result<Vec<u8>, RecordError> {
-        let kind = Token::parse(USER).map_err(|_| RecordError::Unfit)?;
-        let person = Subject::new(tenant, &kind, user);
-        self.vault.seal_bytes(&person, sound).await.map_err(locked)
+        let person = user_of(tenant, user)?;
+        match keys.seal_bytes(&person, sound) {
+            Some(sealed) => Ok(sealed),
+            None => self.vault.seal_bytes(&person, sound).await.map_err(locked),
+        }
     }
 
     /// The record with what is personal in it sealed. Ephemeral events are never kept and stay as they are.
     async fn sealed<'a>(&self, mut record: Record<'a>) -> Result<Record<'a>, RecordError> {
-        let kind = self.catalogue.by_type(record.kind);
-        let protection = kind.and_then(|kind| self.catalogue.protection(record.tenant, kind));
-        if let (Some(protection), Some(data)) = (protection, record.data.as_object_mut())
-            && let Some(subject) = protection.subject(record.tenant, data)
+        if let Some(data) = record.data.as_object_mut()
+            && let Some((protection, person)) = self.protected(record.tenant, record.kind, data)
         {
-            let protection = unnamed::protected(record.kind, data, protection);
-            self.vault.seal(data, &protection, &subject).await.map_err(locked)?;
+            self.vault.seal(data, &protection, &person).await.map_err(locked)?;
         }
         Ok(record)
+    }
+
+    /// What is personal in an event, and whose it is.
+    fn protected(
+        &self,
+        tenant: &Tenant,
+        kind: &str,
+        data: &mut Map<String, Value>,
+    ) -> Option<(Cow<'_, Protection>, Subject)> {
+        let protection = self.catalogue.protection(tenant, self.catalogue.by_type(kind)?)?;
+        let person = protection.subject(tenant, data)?;
+        Some((unnamed::protected(kind, data, protection), person))
     }
 
     /// Tells who listens what the AI is at.
@@ -199,7 +247,16 @@ impl Recorder {
     }
 }
 
+pub(crate) fn user_of(tenant: &Tenant, user: &str) -> Result<Subject, RecordError> {
+    let kind = Token::parse(USER).map_err(|_| RecordError::Unfit)?;
+    Ok(Subject::new(tenant, &kind, user))
+}
+
 fn locked(error: VaultError) -> RecordError {
-    warn!(error = %chain(&error), "somebody's key cannot be had now");
-    RecordError::Unavailable
+    warn!(error = %chain(&error), "somebody's key cannot be had");
+    match error {
+        VaultError::Bucket(_) => RecordError::Unavailable,
+        // However often it is tried.
+        VaultError::Wrapped => RecordError::Unfit,
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::{clock, ids};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::attempt::{self, Ended, Tools};
 use super::claim::{Attempt, Claim};
@@ -15,7 +15,7 @@ use super::record::RecordError;
 use super::worker::{GivenUp, Inner, Stopped, spread};
 use crate::limits::pause;
 use crate::prompts::Prompt;
-use crate::providers::Failure;
+use crate::providers::{Failure, Reason};
 use crate::tenants::{NotNow, Turn};
 
 /// Failures of the AI service after which a message is given up.
@@ -46,6 +46,10 @@ impl Round<'_> {
     /// `Ok` when the conversation is to be looked at again now.
     pub(super) async fn attempts(mut self, mut progress: Progress) -> Result<(), Stopped> {
         loop {
+            // What was erased is not sent once more; the next look finds out what is left.
+            if !self.asked.keys.stand() {
+                return Ok(());
+            }
             self.asked.question.request_id = ids::ordered();
             let turn = match self.inner.tenants.turn(self.key.tenant.as_str()) {
                 Ok(turn) => turn,
@@ -69,6 +73,7 @@ impl Round<'_> {
                 recorder: &self.inner.recorder,
                 metrics: &self.inner.metrics,
                 question: &self.asked.question,
+                keys: &self.asked.keys,
                 prompt: &self.prompt,
                 price: price.as_ref(),
                 speaker: &self.inner.speaker,
@@ -132,6 +137,10 @@ impl Round<'_> {
             Ended::Failed(failure) => failure,
         };
         metrics.attempt(failure.reason.name());
+        if failure.reason == Reason::Erased {
+            // The message itself, or something said before it: the next look tells.
+            return Ok(None);
+        }
         let failures = before.failures + 1;
         let rest = pause(failures, &failure, ids::jitter(u64::MAX));
         match rest.filter(|_| failure.reason.is_passing() && failures < MOST_FAILURES) {
@@ -152,24 +161,19 @@ impl Round<'_> {
         }
     }
 
-    /// Waits and keeps the claim meanwhile.
+    /// Waits and keeps the claim meanwhile; no longer than what was asked is there.
     async fn rest(&self, claim: &mut Claim<'_>, rest: Duration) -> Result<(), Stopped> {
         let until = Instant::now() + rest;
         loop {
-            let abandoned = async {
-                tokio::select! {
-                    () = self.inner.abandon.cancelled() => true,
-                    () = sleep_until(claim.extend_at()) => false,
-                }
-            };
-            match timeout_at(until, abandoned).await {
-                Err(_) => return Ok(()),
-                Ok(true) => {
+            tokio::select! {
+                () = sleep_until(until) => return Ok(()),
+                () = self.asked.keys.destroyed() => return Ok(()),
+                () = self.inner.abandon.cancelled() => {
                     // It runs out by itself where it cannot be given back.
                     let _ = claim.release().await;
                     return Err(AT_ONCE);
                 }
-                Ok(false) => {
+                () = sleep_until(claim.extend_at()) => {
                     if matches!(claim.extend().await, Err(RecordError::Conflict)) {
                         return Err(AT_ONCE);
                     }

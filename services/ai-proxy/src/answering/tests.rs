@@ -119,11 +119,30 @@ fn a_failure_is_remembered_by_whoever_attempts_next() {
     };
     let facts = [message("a"), attempt("a", 1, "other"), used(1, "timeout")];
     let open = given(&facts).open[0].clone();
-    assert_eq!((open.failures, open.after.as_deref()), (1, Some("timeout")));
+    assert_eq!((open.failures, open.after().as_deref()), (1, Some("timeout")));
     let stale = [facts.as_slice(), &[attempt("a", 2, "me"), used(1, "timeout")]].concat();
     assert_eq!(given(&stale).open[0].failures, 1, "of an attempt that was taken over");
+    assert_eq!(given(&stale).open[0].after().as_deref(), Some("unknown"), "of the second");
     let answered = [message("a"), attempt("a", 1, "other"), used(1, "answered")];
     assert_eq!(given(&answered).open[0].failures, 0);
+}
+
+#[test]
+fn what_became_of_an_attempt_is_unknown_where_it_left_no_word() {
+    let after = |facts: &[Fact]| given(facts).open[0].after();
+    assert_eq!(after(&[message("a")]), None);
+    let killed = [message("a"), attempt("a", 1, "other")];
+    assert_eq!(after(&killed).as_deref(), Some("unknown"));
+    let again = [message("a"), attempt("a", 1, "me"), failed("a"), message("a")];
+    assert_eq!(after(&again), None, "the first since it was said again");
+}
+
+#[test]
+fn a_message_that_is_said_again_is_one_turn_where_it_was_said_last() {
+    let facts = [message("a"), attempt("a", 1, "me"), failed("a"), message("b"), message("a")];
+    assert_eq!(given(&facts).turns, [4, 5]);
+    let answered = [message("a"), answered("a"), message("a")];
+    assert_eq!(given(&answered).turns, [1, 2], "it says nothing");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::crisis;
 use super::fact::Key;
 use super::fold::{Conversation, Open};
 use super::plan::{Step, next};
-use super::question::{self, Asked};
+use super::question::{self, Asked, Read};
 use super::record::{Record, RecordError, Recorder};
 use super::round::{Progress, Round};
 use crate::metrics::Metrics;
@@ -136,7 +136,7 @@ impl Worker {
                 self.inner.fail(key, &message, None, end, revision).await?;
             }
             Step::Attempt { message, number, revision } => {
-                let (failures, after) = (message.failures, message.after.clone());
+                let (failures, after) = (message.failures, message.after());
                 let progress = Progress { number, revision, failures, after };
                 Box::pin(self.attempt(key, &conversation, &message, progress)).await?;
             }
@@ -155,11 +155,15 @@ impl Worker {
         let prompt = inner.templates.of(key.tenant.as_str());
         let tenant = &key.tenant;
         match question::read(&inner.recorder, tenant, conversation, message, &prompt).await {
-            Ok(Some(asked)) => {
+            Ok(Read::Asked(asked)) => {
                 crisis::screen_first(&inner.recorder, &inner.alarm, key, &asked).await;
-                Round { inner, key, message, asked, prompt }.attempts(progress).await
+                Round { inner, key, message, asked: *asked, prompt }.attempts(progress).await
             }
-            Ok(None) => {
+            Ok(Read::Erased) => {
+                let end = GivenUp { reason: Reason::Erased, attempts: message.attempts };
+                Ok(inner.fail(key, message, None, end, progress.revision).await?)
+            }
+            Ok(Read::Gone) => {
                 warn!("a message that waits for its answer cannot be read any more");
                 let end = GivenUp { reason: Reason::Malformed, attempts: message.attempts };
                 Ok(inner.fail(key, message, None, end, progress.revision).await?)

@@ -160,7 +160,7 @@ fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), Failure> {
         408 | 409 | 425 | 500..=599 => Reason::Unavailable,
         _ => Reason::Refused,
     };
-    Err(Failure { reason, retry_after: retry_after(headers) })
+    Err(Failure { retry_after: retry_after(headers), ..reason.into() })
 }
 
 /// Seconds, or the milliseconds that some services give besides. A date would need a clock and is rare.

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::endpoint::Endpoint;
 use super::tidy::{TEXTS, says_something, tidied};
 use super::{
-    Answer, Failure, Heard, MAX_ANSWER, Pieces, Promise, Provider, Question, Reason, Sound, Speech,
-    estimate,
+    Answer, Crisis, Failure, Heard, MAX_ANSWER, Pieces, Promise, Provider, Question, Reason, Sound,
+    Speech, estimate,
 };
 
 /// The event that carries the object has to fit a message.
@@ -37,15 +37,15 @@ impl Ezri {
         let body = body.to_string().into();
         let request = self.endpoint.post(path, "application/json", &ids, body)?;
         let answer = self.endpoint.whole(request).await?;
-        if answer.body().len() > MAX_OBJECT {
-            return Err(Reason::TooLarge.into());
-        }
         let object: Map<String, Value> =
             serde_json::from_slice(answer.body()).map_err(|_| Reason::Malformed)?;
         let mut object = tidied(object);
+        if answer.body().len() > MAX_OBJECT {
+            return Err(Failure::from(Reason::TooLarge).with_crisis_of(object));
+        }
         if !says_something(&object) {
             // A crisis that comes without a word is still a crisis.
-            if object.get("crisis_detected") != Some(&json!(true)) {
+            if !Crisis::reported_by(&object) {
                 return Err(Reason::Empty.into());
             }
             object.insert("response".to_owned(), json!(question.crisis_text));
@@ -53,7 +53,7 @@ impl Ezri {
         let text = TEXTS.iter().find_map(|name| object.get(*name)?.as_str());
         let text = text.unwrap_or_default().to_owned();
         if text.len() > MAX_ANSWER {
-            return Err(Reason::TooLarge.into());
+            return Err(Failure::from(Reason::TooLarge).with_crisis_of(object));
         }
         let usage = estimate(question, &text);
         Ok(Answer { object, text, model: None, usage })

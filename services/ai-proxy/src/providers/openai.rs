@@ -78,11 +78,13 @@ impl OpenAi {
         let response = self.endpoint.open(request).await?;
         let mut completion = Completion::default();
         let mut reading = Reading::new(&self.endpoint, begun);
-        if is_json(&response) {
-            reading.whole(response.into_body(), &mut completion).await?;
+        let read = if is_json(&response) {
+            reading.whole(response.into_body(), &mut completion).await
         } else {
-            reading.events(response.into_body(), &mut completion, pieces).await?;
-        }
+            reading.events(response.into_body(), &mut completion, pieces).await
+        };
+        // However it broke off, a crisis that it has told by then is told.
+        read.map_err(|failure| failure.with_crisis_of(completion.report()))?;
         let object = completion.object(&question.crisis_text)?;
         let usage = completion.usage.unwrap_or_else(|| estimate(question, &completion.text));
         Ok(Answer { object, text: completion.text, model: completion.model, usage })

@@ -11,7 +11,7 @@ use toml::Value;
 use super::{Kind, Price, Settings};
 use crate::providers::Endpoint;
 
-/// The hours after which the object store forgets by itsection.
+/// The hours after which the object store forgets by itself.
 const LONGEST_KEPT: u64 = 720;
 
 type ReadFile<'a> = &'a dyn Fn(&str) -> std::io::Result<String>;

@@ -22,7 +22,8 @@ use super::lane::{self, Chunk};
 use super::places::{Place, Places};
 use super::{PREFIX, Speaker};
 use crate::answering::fact::Key;
-use crate::answering::record::Record;
+use crate::answering::keys::Keys;
+use crate::answering::record::{Record, user_of};
 use crate::answering::{Board, Recorder};
 use crate::metrics::Metrics;
 use crate::tenants::Tenants;
@@ -158,9 +159,13 @@ impl Voice {
         // A place first: what has a place in the log's order must be processed.
         let place = self.lane(&key, metrics, lanes).try_reserve_owned().map_err(|_| BUSY)?;
         let connection = request.headers.get(command_header::CONNECTION).map(str::to_owned);
+        let mut keys = self.inner.recorder.keys();
+        if let Ok(person) = user_of(&tenant, &user) {
+            keys.note_of(person).await;
+        }
         let chunk = format!("{PREFIX}{}", ids::unguessable());
         let sound = request.payload.clone();
-        let arrived = Arrived { conversation, user, connection, chunk, sound };
+        let arrived = Arrived { conversation, user, keys, connection, chunk, sound };
         let sequence = self.note(&tenant, &arrived).await?;
         let id = arrived.chunk.clone();
         place.send(arrived.at(key, sequence, held));
@@ -214,6 +219,7 @@ impl Voice {
 struct Arrived {
     conversation: String,
     user: String,
+    keys: Keys,
     connection: Option<String>,
     chunk: String,
     sound: Bytes,
@@ -221,8 +227,9 @@ struct Arrived {
 
 impl Arrived {
     fn at(self, key: Key, sequence: u64, held: Place) -> Chunk {
-        let Self { conversation, user, connection, chunk, sound } = self;
-        Chunk { key, conversation, user, connection, id: chunk, sound, sequence, _held: held }
+        let Self { conversation, user, keys, connection, chunk, sound } = self;
+        let id = chunk;
+        Chunk { key, conversation, user, keys, connection, id, sound, sequence, _held: held }
     }
 }
 

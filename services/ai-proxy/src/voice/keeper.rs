@@ -54,7 +54,10 @@ pub(crate) async fn run(nats: Nats, stop: CancellationToken) -> Result<(), BoxEr
                     }
                 }
             },
-            _ = looks.tick() => remove(&nats, &mut due).await,
+            _ = looks.tick() => tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = remove(&nats, &mut due) => {}
+            },
         }
     }
 }
@@ -87,12 +90,12 @@ async fn remove(nats: &Nats, due: &mut Due) {
     remove_due(due, now, delete).await;
 }
 
-/// What cannot be deleted stays due.
+/// What cannot be deleted stays due, behind the others. It ends the round: a store that is away answers nothing else
+/// either, and only after a long wait.
 async fn remove_due<F>(due: &mut Due, now: i64, delete: impl Fn(String) -> F)
 where
     F: Future<Output = Result<(), ObjectError>>,
 {
-    let mut failed = Vec::new();
     while let Some(Reverse((at, key))) = due.pop() {
         if at > now {
             due.push(Reverse((at, key)));
@@ -102,12 +105,11 @@ where
             // Another instance may have been faster.
             Ok(()) | Err(ObjectError::NotFound) => {}
             Err(error) => {
-                debug!(%error, "kept sound is removed later");
-                failed.push(Reverse((at, key)));
+                due.push(Reverse((now + 1, key)));
+                return debug!(%error, "kept sound is removed later");
             }
         }
     }
-    due.extend(failed);
 }
 
 #[cfg(test)]
@@ -115,16 +117,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_could_not_be_deleted_is_deleted_later() {
+    async fn what_could_not_be_deleted_ends_the_round_and_is_deleted_later_behind_the_others() {
         let piece = |at: i64, key: &str| Reverse((at, key.to_owned()));
         let mut due = Due::from([piece(1, "a"), piece(2, "b"), piece(9, "c")]);
-        let fails = async |key: String| match &*key {
-            "a" => Err(ObjectError::Timeout),
-            _ => Ok(()),
+        let asked = std::cell::RefCell::new(Vec::new());
+        let fails = async |key: String| {
+            asked.borrow_mut().push(key);
+            Err(ObjectError::Timeout)
         };
         remove_due(&mut due, 5, fails).await;
-        assert_eq!(due.clone().into_sorted_vec(), [piece(9, "c"), piece(1, "a")]);
-        remove_due(&mut due, 5, async |_: String| Err(ObjectError::NotFound)).await;
+        assert_eq!(*asked.borrow(), ["a"]);
+        assert_eq!(due.clone().into_sorted_vec(), [piece(9, "c"), piece(6, "a"), piece(2, "b")]);
+        remove_due(&mut due, 6, async |_: String| Err(ObjectError::NotFound)).await;
         assert_eq!(due.into_vec(), [piece(9, "c")]);
     }
 }

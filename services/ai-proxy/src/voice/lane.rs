@@ -12,11 +12,12 @@ use runtime::{clock, ids};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::intake::Voice;
 use super::places::Place;
 use crate::answering::fact::Key;
+use crate::answering::keys::Keys;
 use crate::answering::record::{Record, RecordError};
 use crate::limits::pause;
 use crate::metrics::Metrics;
@@ -28,6 +29,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a piece waits for a place among the tenant's requests.
 const PLACE_WITHIN: Duration = Duration::from_secs(5);
+/// What a gateway that has a text at the same time as this instance takes to hand it on.
+const HAND_OVER: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(250);
 /// What a piece may take beyond one request: its lease is longer by a little more.
 const RETRIES_WITHIN: Duration = Duration::from_secs(4);
@@ -41,6 +44,8 @@ pub(crate) struct Chunk {
     pub(super) key: Key,
     pub(super) conversation: String,
     pub(super) user: String,
+    /// Of the user, as it was when the piece came; what is erased meanwhile becomes no text under another.
+    pub(super) keys: Keys,
     pub(super) connection: Option<String>,
     pub(super) id: String,
     pub(super) sound: Bytes,
@@ -70,6 +75,10 @@ impl Lane {
         self.state(chunk, "listening").await;
         let heard = self.hear(chunk).await;
         self.wait_for_those_before(chunk).await;
+        let heard = heard.and_then(|heard| match chunk.keys.stand() {
+            true => Ok(heard),
+            false => Err(Reason::Erased.into()),
+        });
         let told = match heard {
             Ok((heard, turn)) => self.told(chunk, heard, &turn).await,
             Err(failure) => {
@@ -88,7 +97,12 @@ impl Lane {
         let until = Instant::now() + patience.settings.deadlines.first + RETRIES_WITHIN;
         let mut failures = 0;
         loop {
-            let failure = match self.hear_once(chunk, until).await {
+            let once = tokio::select! {
+                biased;
+                () = chunk.keys.destroyed() => Err(Reason::Erased.into()),
+                once = self.hear_once(chunk, until) => once,
+            };
+            let failure = match once {
                 Ok(heard) => return Ok(heard),
                 Err(failure) => failure,
             };
@@ -167,17 +181,28 @@ impl Lane {
             recorder.command(message(chunk, text)).await?;
         }
         let record = Record { tenant, kind: "voice.transcription", key, data, cause: None };
-        recorder.unguarded(record).await?;
+        let stored = recorder.unguarded(record).await?;
         self.metrics.speech("heard");
         let speaker = &self.voice.inner.speaker;
         if let Some(reply) = heard.reply {
-            speaker.send(tenant, &chunk.conversation, &chunk.user, Some(&chunk.id), &reply).await;
+            self.behind(stored).await;
+            let (user, id) = (&chunk.user, Some(&*chunk.id));
+            speaker.send(tenant, &chunk.conversation, user, &chunk.keys, id, &reply).await;
             speaker.keep(chunk.kept("ai", reply.data, reply.content_type), turn.keep_audio()).await;
         }
         let (sound, kind) = (chunk.sound.clone(), "application/octet-stream".to_owned());
         speaker.keep(chunk.kept("user", sound, kind), turn.keep_audio()).await;
         self.state(chunk, "idle").await;
         Ok(())
+    }
+
+    /// Sound goes on its own way to who listens, which is the shorter one: it waits until the text has come out of the
+    /// log here, and so at the gateways.
+    async fn behind(&self, text: u64) {
+        if self.voice.inner.board.reached(text).await.is_err() {
+            debug!("sound goes out before its text has been seen");
+        }
+        sleep(HAND_OVER).await;
     }
 
     async fn failed(&self, chunk: &Chunk, failure: &Failure) -> Result<(), RecordError> {

@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use super::lane::Chunk;
 use super::sentences;
 use crate::answering::Recorder;
+use crate::answering::keys::Keys;
 use crate::answering::record::{Record, RecordError};
 use crate::metrics::Metrics;
 use crate::providers::{Question, Sound};
@@ -44,6 +45,8 @@ pub(super) struct Kept {
     from: &'static str,
     sound: Bytes,
     content_type: String,
+    /// That it follows from.
+    keys: Keys,
 }
 
 impl Speaker {
@@ -52,11 +55,24 @@ impl Speaker {
     }
 
     /// Speaks an answer, where the service can. The answer itself is stored already: a failure costs the sound alone.
-    pub(crate) async fn say(&self, tenant: &Tenant, question: &Question, turn: &Turn, text: &str) {
-        let Some(sound) = self.spoken(turn, text).await else { return };
+    /// What has been erased meanwhile is spoken no further, and sound that follows from it is neither sent nor kept.
+    pub(crate) async fn say(
+        &self,
+        tenant: &Tenant,
+        question: &Question,
+        keys: &Keys,
+        turn: &Turn,
+        text: &str,
+    ) {
+        let spoken = tokio::select! {
+            biased;
+            () = keys.destroyed() => None,
+            spoken = self.spoken(turn, text) => spoken,
+        };
+        let Some(sound) = spoken else { return };
         self.metrics.speech("spoken");
         let (conversation, user) = (&question.conversation, &question.user);
-        self.send(tenant, conversation, user, Some(&question.message), &sound).await;
+        self.send(tenant, conversation, user, keys, Some(&question.message), &sound).await;
         let kept = Kept {
             tenant: tenant.clone(),
             conversation: conversation.clone(),
@@ -65,6 +81,7 @@ impl Speaker {
             from: "ai",
             sound: sound.data,
             content_type: sound.content_type,
+            keys: keys.clone(),
         };
         self.keep(kept, turn.keep_audio()).await;
     }
@@ -104,6 +121,7 @@ impl Speaker {
         tenant: &Tenant,
         conversation: &str,
         user: &str,
+        keys: &Keys,
         chunk: Option<&str>,
         sound: &Sound,
     ) {
@@ -112,7 +130,7 @@ impl Speaker {
         }
         let pieces = sound.data.chunks(PIECE);
         let last = pieces.len().saturating_sub(1);
-        for (index, piece) in pieces.enumerate() {
+        for (index, piece) in pieces.enumerate().take_while(|_| keys.stand()) {
             let mut data = json!({
                 "conversationId": conversation,
                 "contentType": sound.content_type,
@@ -134,12 +152,12 @@ impl Speaker {
         if kept.user.is_empty() {
             return Ok(kept.sound.to_vec());
         }
-        self.recorder.sealed_sound(&kept.tenant, &kept.user, &kept.sound).await
+        self.recorder.sealed_sound(&kept.tenant, &kept.user, &kept.sound, &kept.keys).await
     }
 
     /// Stores sound for as long as the settings say; not at all where they say nothing.
     pub(super) async fn keep(&self, kept: Kept, time: Option<Duration>) {
-        let Some(time) = time else { return };
+        let Some(time) = time.filter(|_| kept.keys.stand()) else { return };
         let key =
             format!("voice/{}/{}/{}-{}", kept.tenant, kept.conversation, kept.chunk, kept.from);
         let stored = async {
@@ -183,6 +201,7 @@ impl Chunk {
             from,
             sound,
             content_type,
+            keys: self.keys.clone(),
         }
     }
 }

@@ -189,6 +189,9 @@ async fn what_fails_for_good_is_told_and_the_same_message_can_be_sent_again() {
     let answer = platform.answer("c-1", "m-1").await;
     assert_eq!(answer["response"], "Better now.");
     assert_eq!(answer["attempt"], 4, "clients take pieces of a higher attempt for newer ones");
+    let told = service.asked().pop().unwrap().json()["messages"].as_array().unwrap().clone();
+    let expected = json!({ "role": "user", "content": "Hello?" });
+    assert_eq!(&told[1..], [expected], "the service is told once, behind what it is told first");
     // And once more it says nothing.
     platform.say("c-1", "m-1", "Hello?").await;
     platform.settled().await;

@@ -13,7 +13,7 @@ use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
 use runtime::nats::Nats;
 use runtime::tasks::{BoxError, Owned, owned};
 use runtime::test_support::TestNats;
-use runtime::vault::Vault;
+use runtime::vault::{Vault, VaultError};
 use runtime::{LogMessage, clock, ids};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -85,12 +85,23 @@ impl Platform {
     }
 
     /// Appends an event as the platform's deciders do.
-    pub(crate) async fn append(&self, tenant: &str, kind: &str, mut data: Value) -> u64 {
+    pub(crate) async fn append(&self, tenant: &str, kind: &str, data: Value) -> u64 {
+        self.append_sealed_by(&self.vault, tenant, kind, data).await
+    }
+
+    /// The same with what is personal sealed by another vault.
+    pub(crate) async fn append_sealed_by(
+        &self,
+        vault: &Vault,
+        tenant: &str,
+        kind: &str,
+        mut data: Value,
+    ) -> u64 {
         let tenant = Tenant::parse(tenant).unwrap();
         if let Some(protection) = &self.catalogue.by_type(kind).unwrap().protection {
             let data = data.as_object_mut().unwrap();
             let subject = protection.subject(&tenant, data).unwrap();
-            self.vault.seal(data, protection, &subject).await.unwrap();
+            vault.seal(data, protection, &subject).await.unwrap();
         }
         let publication = Publication::new(kind, "/test", data);
         let defaults = Defaults { id: ids::ordered(), now: clock::now() };
@@ -146,7 +157,10 @@ impl Platform {
     /// With what is sealed in it opened.
     async fn event(&self, message: &LogMessage) -> Event {
         let tenant = domain::subject::tenant_of(&message.subject).unwrap();
-        self.vault.prepare(&tenant, &message.payload).await.unwrap();
+        match self.vault.prepare(&tenant, &message.payload).await {
+            Ok(()) | Err(VaultError::Wrapped) => {}
+            Err(error) => panic!("{error}"),
+        }
         let data = self.vault.open(&tenant, &message.payload);
         Event {
             sequence: message.sequence,
@@ -201,10 +215,15 @@ impl Platform {
 
     /// Nothing is left to be done: every delivery is acknowledged.
     pub(crate) async fn settled(&self) {
+        self.settled_by("ai-answer").await;
+    }
+
+    /// The same of another durable.
+    pub(crate) async fn settled_by(&self, durable: &str) {
         let deadline = Instant::now() + SOON;
-        let subject = "$JS.API.CONSUMER.INFO.CONVERSATIONS.ai-answer";
+        let subject = format!("$JS.API.CONSUMER.INFO.CONVERSATIONS.{durable}");
         loop {
-            let told = self.admin.request(subject, "".into(), SOON).await.unwrap();
+            let told = self.admin.request(&subject, "".into(), SOON).await.unwrap();
             let told: Value = serde_json::from_slice(&told).unwrap();
             if told["num_ack_pending"] == 0 && told["num_pending"] == 0 {
                 return;

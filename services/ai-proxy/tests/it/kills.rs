@@ -97,6 +97,9 @@ async fn whenever_instances_are_killed_each_message_has_exactly_one_answer() {
         assert_eq!(count(&events, "ai.response", &message), 1, "{events:#?}");
         assert_eq!(count(&events, "ai.failed", &message), 0, "{events:#?}");
         abandoned += count(&events, "ai.attempt", &message) - 1;
+        let after = of(&events, "ai.attempt", &message).map(|it| it.data["after"].as_str());
+        let expected = |it: usize| (it > 0).then_some("unknown");
+        assert!(after.enumerate().all(|(it, after)| after == expected(it)), "{events:#?}");
         // The one answer is of the last attempt.
         let last = of(&events, "ai.attempt", &message).last().unwrap();
         let answer = of(&events, "ai.response", &message).next().unwrap();

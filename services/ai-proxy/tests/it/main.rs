@@ -5,6 +5,8 @@ mod alarms;
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod erasure;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod kills;

@@ -240,3 +240,30 @@ async fn speech_becomes_text_and_sound() {
     let body = String::from_utf8_lossy(&asked.body).into_owned();
     assert!(body.contains("name=\"model\"\r\n\r\nears\r\n") && body.contains("noise"), "{body}");
 }
+
+#[tokio::test]
+async fn a_crisis_that_was_told_before_a_failure_comes_with_it() {
+    let reported = |answer: Result<Answer, Failure>, reason: Reason| {
+        let failure = answer.err().unwrap();
+        assert_eq!(failure.reason, reason);
+        failure.crisis.map(|crisis| crisis.0["severity"].clone())
+    };
+    let call = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":\
+        {\"name\":\"report_crisis\",\"arguments\":\"{\\\"severity\\\":\\\"high\\\"}\"}}]}}]}\n\n";
+    let service = SickService::start(Act::RawEnd(call)).await;
+    let (answer, _) = ask(&openai(&service.url())).await;
+    assert_eq!(reported(answer, Reason::Truncated), Some(json!("high")));
+    service.otherwise(Act::Raw(format!("{call}data: {{\"error\":{{}}}}\n\n").leak()));
+    let (answer, _) = ask(&openai(&service.url())).await;
+    assert_eq!(reported(answer, Reason::Interrupted), Some(json!("high")));
+    service.otherwise(Act::BreakOff(vec!["Well, "]));
+    let (answer, _) = ask(&openai(&service.url())).await;
+    assert_eq!(reported(answer, Reason::Truncated), None, "nothing was told");
+    for (field, length) in [("response", 50_000), ("notes", 600_000)] {
+        let told = json!({ "crisis_detected": 1, "severity": "high", field: "x".repeat(length) });
+        service.otherwise(Act::Whole(told));
+        let endpoint = endpoint_with(&service.url(), Deadlines::default());
+        let (answer, _) = ask(&Ezri::new(endpoint)).await;
+        assert_eq!(reported(answer, Reason::TooLarge), Some(json!("high")), "{field}");
+    }
+}

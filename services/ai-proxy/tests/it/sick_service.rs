@@ -9,6 +9,7 @@ use runtime::tasks::{Connections, Owned, owned};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 /// What it does with a request.
@@ -20,6 +21,8 @@ pub(crate) enum Act {
     Slowly(Vec<&'static str>, Duration),
     /// A whole JSON answer.
     Whole(Value),
+    /// A whole JSON answer, as soon as it may.
+    Held(Value, Arc<Notify>),
     Status(u16, &'static str),
     Hang,
     /// Sends a head and then nothing.
@@ -171,6 +174,10 @@ async fn act_out(stream: &mut TcpStream, act: Act, asked: &Asked) -> std::io::Re
         Act::Echo => echo(stream, asked).await,
         Act::Hear => hear(stream, asked).await,
         Act::Whole(body) => whole(stream, 200, "", body.to_string().as_bytes()).await,
+        Act::Held(body, given) => {
+            given.notified().await;
+            whole(stream, 200, "", body.to_string().as_bytes()).await
+        }
         Act::Status(status, headers) => whole(stream, status, headers, b"{\"error\":{}}").await,
         Act::Redirect(to) => whole(stream, 302, &format!("location: {to}\r\n"), b"").await,
         Act::Hang => forever().await,

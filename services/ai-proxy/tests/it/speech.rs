@@ -1,6 +1,7 @@
 //! Speech in and out: accepted or refused, text in the order it was said, sound back as it came.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,8 +9,10 @@ use domain::command::command_header;
 use domain::envelope::header;
 use domain::protection::{Subject, open_bytes};
 use domain::subject::voice_request;
-use domain::{Command, EntityToken, Tenant, Token};
+use domain::{Command, EntityToken, StreamId, Tenant, Token};
+use runtime::follow::{FollowEvent, FollowOptions, Follower, Start};
 use runtime::nats::Nats;
+use runtime::tasks::{Owned, owned};
 use serde_json::{Value, json};
 
 use crate::harness::{Event, Platform, SOON, TENANT};
@@ -73,6 +76,53 @@ async fn what_is_said_becomes_text_a_message_and_sound() {
     let text = kinds(&events, "voice.transcription").next().unwrap();
     assert_eq!((&text["text"], &text["chunkId"]), (&json!("I slept well."), &json!(chunk)));
     assert!(events.iter().all(|it| !it.data.to_string().contains("AAEC")), "sound is in no event");
+    running.stop().await;
+}
+
+/// The pieces whose text has come out of the log so far, as a gateway reads it.
+fn texts(platform: &Platform) -> (Arc<Mutex<HashSet<String>>>, Owned<()>) {
+    let (stream, options) = (StreamId::Conversations.name(), FollowOptions::default());
+    let mut follower = Follower::new(&platform.admin, stream, Start::AfterSequence(0), options);
+    let seen: Arc<Mutex<HashSet<String>>> = Arc::default();
+    let texts = seen.clone();
+    let following = owned(async move {
+        loop {
+            let FollowEvent::Messages(messages) = follower.next().await else { continue };
+            for message in messages.iter().filter(|it| it.subject.ends_with(".transcription")) {
+                let data: Value = serde_json::from_slice(&message.payload).unwrap();
+                texts.lock().unwrap().insert(data["chunkId"].as_str().unwrap().to_owned());
+            }
+        }
+    });
+    (seen, following)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_text_of_a_piece_is_known_before_its_sound_goes_out_and_pieces_come_in_order() {
+    let platform = Box::pin(Platform::start()).await;
+    let told = json!({ "transcription": "I slept well.", "audioResponse": "AAEC" });
+    let service = SickService::start(Act::Whole(told)).await;
+    let url = service.url();
+    let running = platform.service(&[("AI_PROVIDER", "ezri"), ("AI_SERVICE_URL", &url)]).await;
+    let (mut live, (texts, _following)) = (platform.listen().await, texts(&platform));
+    platform.hearing().await;
+    let mut said = VecDeque::new();
+    for round in 0..24 {
+        // Several that wait for each other.
+        while said.len() < 3 {
+            let accepted = speak(&platform.admin, "c-1", b"noise").await;
+            said.push_back(accepted["chunkId"].as_str().expect("a place").to_owned());
+        }
+        let sound = loop {
+            let (kind, data) = live.next().await;
+            if kind == "voice.audio" {
+                break data;
+            }
+        };
+        assert_eq!(sound["chunkId"], said.pop_front().unwrap(), "{round}");
+        let known = texts.lock().unwrap().contains(sound["chunkId"].as_str().unwrap());
+        assert!(known, "the sound of piece {round} came first");
+    }
     running.stop().await;
 }
 

@@ -27,6 +27,11 @@ pub(crate) const TOO_MANY_COMMANDS: Refused = Refused::new(
     "Too many of your messages wait for their answer; send the next when some have been answered.",
 );
 
+const BROKEN_OFF: Refused = Refused::new(
+    "unavailable",
+    "What you asked for ended without an answer; it may have been done. Try again in a moment.",
+);
+
 /// Whom an answer is for.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum To {
@@ -108,6 +113,26 @@ impl Tray {
     }
 }
 
+/// Work that has begun. However it ends, something comes of it: what waits behind it must not wait for ever.
+struct Begun {
+    tray: Arc<Tray>,
+    of: Option<(String, Asked)>,
+}
+
+impl Begun {
+    fn end(&mut self, answer: Answer) {
+        if let Some((about, asked)) = self.of.take() {
+            self.tray.put(Note::Answered { about, answered: Answered { asked, answer } });
+        }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.end(Answer::refused(BROKEN_OFF.code, BROKEN_OFF.message));
+    }
+}
+
 pub(crate) struct Desk {
     tray: Arc<Tray>,
     workers: Connections,
@@ -174,10 +199,10 @@ impl Desk {
 
     fn start(&self, job: Job) {
         let Job { about, asked, work, .. } = job;
-        let tray = self.tray.clone();
+        let mut begun = Begun { tray: self.tray.clone(), of: Some((about, asked)) };
         self.workers.spawn(async move {
             let answer = work.await;
-            tray.put(Note::Answered { about, answered: Answered { asked, answer } });
+            begun.end(answer);
         });
     }
 
@@ -269,6 +294,21 @@ mod tests {
         first.send(1).unwrap();
         signal.wait().await;
         assert_eq!(numbers(desk.take()), [1]);
+        signal.wait().await;
+        assert_eq!(numbers(desk.take()), [2]);
+        assert!(desk.is_idle() && desk.lanes().is_empty());
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_told_and_holds_nothing_up() {
+        let (mut desk, signal) = desk();
+        desk.ask(job("a", async { panic!("as a mistake in the code does") }.boxed())).unwrap();
+        desk.ask(job("a", async { Answer::done(json!({ "n": 2 })) }.boxed())).unwrap();
+        signal.wait().await;
+        let Some(Done::Answered(Answered { answer, .. })) = desk.take().pop() else {
+            panic!("nothing was told");
+        };
+        assert_eq!(answer.into_payload()["code"], "unavailable");
         signal.wait().await;
         assert_eq!(numbers(desk.take()), [2]);
         assert!(desk.is_idle() && desk.lanes().is_empty());

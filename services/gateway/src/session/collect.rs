@@ -25,7 +25,9 @@ impl Session {
             return Progress::Rewritten;
         }
         self.next_fill();
-        self.overtake(tail, sink);
+        if self.overtake(tail, sink) {
+            return Progress::Full;
+        }
         if self.page.is_some()
             && let Progress::Full = self.read_page(tail, sink)
         {
@@ -48,33 +50,35 @@ impl Session {
     }
 
     /// Gives the critical events that wait behind others. Everything of their stream up to them is held and given
-    /// in order, so the position says the truth.
-    fn overtake(&mut self, tail: &Tail, sink: &mut impl Sink) {
+    /// in order, so the position says the truth. Whether some are left, for which the sink has no room: they wait for
+    /// the sink alone, and for no page.
+    fn overtake(&mut self, tail: &Tail, sink: &mut impl Sink) -> bool {
         let newest = tail.head().get(StreamId::Crisis);
         if self.position.covers(StreamId::Crisis, newest.sequence)
             || !self.position.covers(StreamId::Crisis, tail.base().sequence(StreamId::Crisis))
             || self.fills.is_filling()
         {
-            return;
+            return false;
         }
         let places = self.critical_places(tail);
         if places
             .first()
             .is_none_or(|&first| self.stage == Stage::Live && self.is_next(tail, first))
         {
-            return;
+            return false;
         }
         self.aligned = false;
         for at in places {
             let Some(slot) = tail.slot(at) else { continue };
             if sink.is_full() {
-                return;
+                return true;
             }
             let mut after = self.position;
             after.set(StreamId::Crisis, slot.after.get(StreamId::Crisis));
             self.give(&slot.entry, after, None, sink);
         }
         self.position.set(StreamId::Crisis, newest);
+        false
     }
 
     /// The critical events that are due; all tenants have few.

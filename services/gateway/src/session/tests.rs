@@ -372,6 +372,34 @@ fn live_sessions_share_frames_and_a_critical_event_overtakes_a_backlog() {
 }
 
 #[test]
+fn critical_events_that_overtake_wait_for_room_and_for_no_page() {
+    let crisis = StreamId::Crisis;
+    let mut base = Position::default();
+    base.set(StreamId::Calls, StreamPosition { sequence: 5, ..StreamPosition::default() });
+    let mut tail = Tail::new(base, 1 << 20);
+    for sequence in 1..=7 {
+        tail.push(event(crisis, sequence, &["b"], &catalogue()));
+    }
+    let mut session = Session::new(tenant(), &Start::After(Cursor::default()), 0, &tail);
+    for name in ["calls", "b"] {
+        session.join_above(&Channel::parse(name).unwrap(), Position::default(), &mut tail);
+    }
+    let mut seen = Vec::new();
+    let wish = loop {
+        let mut socket = Socket { frames: Vec::new(), room: 3 };
+        let progress = session.collect(&tail, &mut socket);
+        seen.push(socket.frames.len());
+        match progress {
+            Progress::Full => {}
+            Progress::NeedsPage(wish) => break wish,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(seen, [3, 3, 1], "the page is asked for when all have been given");
+    assert!(wish.from.covers(crisis, 7) && !wish.from.covers(StreamId::Calls, 1));
+}
+
+#[test]
 fn a_rewound_stream_is_told() {
     let mut tail = Tail::new(Position::default(), 1 << 20);
     let mut session = Session::new(tenant(), &Start::Now, 0, &tail);

@@ -10,7 +10,7 @@ use runtime::nats::Nats;
 use runtime::ops::Condition;
 use runtime::tasks::BoxError;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::folded::{Folded, views_of};
 use super::keeping;
@@ -58,15 +58,11 @@ impl Live {
             () = shutdown.cancelled() => return Ok(()),
         };
         *self.views.live_mut(self.stream) = begun.folded;
-        if begun.is_partial {
-            // A snapshot knows no past; and what the fold makes of the log now is what counts.
-            let asked = self.builds.wish(self.stream, views_of(self.stream).to_vec(), false);
-            if let Err(error) = asked {
-                warn!(stream = %self.stream, %error, "views are not built anew");
-            }
-        }
+        let mut is_partial = begun.is_partial;
         let mut follower = self.follower(&nats);
         loop {
+            // A snapshot knows no past; and what the fold makes of the log now is what counts.
+            is_partial = is_partial && !self.is_to_be_built();
             let event = tokio::select! {
                 event = follower.next() => event,
                 () = shutdown.cancelled() => return Ok(()),
@@ -83,6 +79,15 @@ impl Live {
             self.meters.view_lag.get_or_create(&[("stream", self.stream.name())]).set(lag);
             self.check_caught_up();
         }
+    }
+
+    /// Whether the wish to build the views anew has found a place; the next event is time enough for another try.
+    fn is_to_be_built(&self) -> bool {
+        let wished = self.builds.wish(self.stream, views_of(self.stream).to_vec(), false);
+        if let Err(error) = wished {
+            debug!(stream = %self.stream, %error, "views are built anew later");
+        }
+        wished.is_ok()
     }
 
     fn follower(&self, nats: &Nats) -> Follower {

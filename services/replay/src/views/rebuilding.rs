@@ -19,10 +19,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::turns::Turns;
 use super::folded::{Folded, hex};
 use super::store::{Store, baseline};
 use super::{Views, reading, snapshot};
 use crate::meters::Meters;
+
+mod turns;
 
 /// What comes together costs less than what comes one by one.
 const PACE: Duration = Duration::from_millis(5);
@@ -39,6 +42,8 @@ struct Job {
     number: usize,
     /// Somebody waits for the hash of what was built.
     is_asked: bool,
+    /// How often it could not be built.
+    failures: u32,
 }
 
 /// Where wishes are made and their progress is seen.
@@ -74,7 +79,9 @@ impl Builds {
     ) -> Result<usize, Full> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let number = told.back().map_or(1, |last| last.job + 1);
-        self.wishes.try_send(Job { stream, views, number, is_asked }).map_err(|_| Full)?;
+        self.wishes
+            .try_send(Job { stream, views, number, is_asked, failures: 0 })
+            .map_err(|_| Full)?;
         if told.len() > WAITING * 4 {
             told.pop_front();
         }
@@ -95,7 +102,7 @@ impl Builds {
     }
 }
 
-/// The wishes in their order; one is built at a time.
+/// The wishes in their order.
 pub(crate) struct Queue(mpsc::Receiver<Job>);
 
 /// What a build begins with.
@@ -136,17 +143,20 @@ impl Builder {
 
     pub(crate) async fn run(
         self,
-        mut queue: Queue,
+        queue: Queue,
         shutdown: CancellationToken,
     ) -> Result<(), BoxError> {
+        let mut turns = Turns::new(self.views.clone(), queue.0);
         let working = async {
-            while let Some(job) = queue.0.recv().await {
+            while let Some(job) = turns.next().await {
                 if let Err(error) = Box::pin(self.build(&job)).await {
-                    let message = chain(&error);
+                    let (number, message) = (job.number, chain(&error));
                     warn!(stream = %job.stream, error = message, "views could not be built");
-                    self.builds.tell(job.number, |progress| {
-                        progress.state = BuildState::Failed;
-                        progress.message = Some(message.clone());
+                    let comes_again = turns.again(job);
+                    self.builds.tell(number, |progress| {
+                        let failed = (BuildState::Failed, Some(message));
+                        (progress.state, progress.message) =
+                            if comes_again { (BuildState::Waiting, failed.1) } else { failed };
                     });
                 }
             }
@@ -159,8 +169,6 @@ impl Builder {
     }
 
     async fn build(&self, job: &Job) -> Result<(), BuildError> {
-        // What is compared with must be there first.
-        self.views.caught_up(job.stream).await;
         let rest = self.build_known(job).await?;
         if !rest.is_empty() {
             // The baseline is older than these views: they know what the log still has.

@@ -9,10 +9,8 @@ use time::OffsetDateTime;
 
 use super::rules::{required, staff, text, unknown_kind};
 use crate::aggregate::{Aggregate, Decision, Draft, RecordedEvent, Rejection};
+use crate::call_status::CallStatus;
 use crate::command::Command;
-
-/// The states that no call comes back from.
-const FINAL: [&str; 5] = ["completed", "busy", "no-answer", "failed", "canceled"];
 
 #[derive(Debug)]
 pub struct Call;
@@ -33,7 +31,8 @@ impl Aggregate for Call {
         match event.event_type.as_str() {
             "call.update" => {
                 state.known = true;
-                state.over |= event.field("status").is_some_and(|status| FINAL.contains(&status));
+                let status = event.field("status").and_then(CallStatus::parse);
+                state.over |= status.is_some_and(CallStatus::is_final);
             }
             "call.completed" => (state.known, state.over) = (true, true),
             "call.live" | "call.quality" | "call.transcription" => state.known = true,

@@ -38,6 +38,9 @@ pub enum WireForm {
     Message,
 }
 
+/// The wire names of one event: an event of several is as many frames for who is in all its channels.
+pub const MOST_WIRE_NAMES: usize = 8;
+
 /// What the event is called on the wires: one name, or another one on channels of some kinds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WireNames {

@@ -39,7 +39,7 @@ pub(super) struct EventEntry {
     pub(super) channels: Vec<String>,
     /// Name on the wires; else the type's with `:` for `.`.
     pub(super) wire: Option<String>,
-    /// Other names on channels of some kinds: `{ call = "call_data" }`.
+    /// Other names on channels of some kinds: `{ call = "call_data" }`. Seven at most.
     #[serde(default)]
     pub(super) wire_for: BTreeMap<String, String>,
     #[serde(default)]

@@ -8,7 +8,7 @@ use super::channel_rule::ChannelRule;
 use super::command_entry::command_type;
 use super::command_type::CommandType;
 use super::entry::{channel_rule, event_type};
-use super::event_type::EventType;
+use super::event_type::{EventType, MOST_WIRE_NAMES};
 use super::file::{self, File, FrameEntry, TurnOnEntry, mistake};
 use super::frame::Frame;
 use super::mistake::{Mistake, Mistakes};
@@ -222,6 +222,9 @@ impl Loader {
         if self.by_subject.contains_key(&subject_key(event.category.as_str(), event.token.as_str()))
         {
             problems.push(format!("another event has the subject name {}", event.token));
+        }
+        if event.wire.all().count() > MOST_WIRE_NAMES {
+            problems.push(format!("wire_for: more than {MOST_WIRE_NAMES} wire names of one event"));
         }
         let mut own = HashSet::new();
         for name in event.wire.all() {

@@ -8,23 +8,13 @@ use time::OffsetDateTime;
 
 use super::fields::{Data, Form, rfc2822, within_four_digits};
 use super::{Mapped, Observation};
+use crate::call_status::CallStatus;
 
 pub use insights::map_quality_insights;
 
 const UPDATE: &str = "call.update";
 const PROVIDER: &str = "twilio";
 
-const CALL_STATUSES: [&str; 9] = [
-    "queued",
-    "initiated",
-    "ringing",
-    "in-progress",
-    "completed",
-    "busy",
-    "no-answer",
-    "failed",
-    "canceled",
-];
 const RECORDING_STATUSES: [&str; 4] = ["in-progress", "completed", "absent", "failed"];
 const ANSWERED_BY: [&str; 7] = [
     "human",
@@ -40,7 +30,7 @@ const ANSWERED_BY: [&str; 7] = [
 pub fn map_call_status(body: &[u8]) -> Mapped {
     let form = Form::parse(body)?;
     let sid = form.required("CallSid")?;
-    let status = form.required_word("CallStatus", &CALL_STATUSES)?;
+    let status = form.required_word("CallStatus", &CallStatus::ALL.map(CallStatus::name))?;
     let sequence = form.number("SequenceNumber");
     let key = match sequence {
         Some(sequence) => format!("{sid}:{sequence}"),

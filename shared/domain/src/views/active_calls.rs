@@ -5,11 +5,10 @@
 
 use std::borrow::Cow;
 
-use super::calls::{FINAL, order, rank};
+use super::calls::{ANSWERED, FINAL, order, rank};
 use super::doc::Doc;
 use super::{Change, Detail, Entry, Event, Listing, Rows, View};
 use crate::StreamId;
-use crate::envelope::{parse_rfc3339, rfc3339};
 use crate::providers::callerdesk::{is_ringing, last_ten_digits};
 
 pub(super) const VIEW: View = View {
@@ -73,7 +72,7 @@ fn update(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
         head.take_greatest("answeredBy", data.get("answeredBy"));
         if let (Some(rank), Some(status)) = (rank, &status) {
             head.take_earliest("startedAt", event.time);
-            if rank == 3 {
+            if rank == ANSWERED {
                 head.take_earliest("answeredAt", event.time);
             }
             let order = order(rank, data.integer("sequence"));
@@ -103,7 +102,7 @@ fn reported(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
 /// A notice of a call that is over already, or of one before it, came late. That a call rings may come behind that it
 /// was answered, and says then only when it began.
 fn went_live(event: &Event<'_>, id: &str, data: &Doc<'_>, head: &mut Doc<'_>) {
-    let began = moment(data, "startTime");
+    let began = data.moment("startTime");
     let is_before =
         |name: &str| began.as_deref().is_some_and(|it| Some(it) < head.text(name).as_deref());
     let is_over = head.text("_endedId").as_deref() == Some(id) || is_before("_ended");
@@ -139,7 +138,7 @@ fn went_live(event: &Event<'_>, id: &str, data: &Doc<'_>, head: &mut Doc<'_>) {
 /// Only the provider's own clock tells that a report is of an earlier call. Where one of the two does not say its time,
 /// the report that is stored behind the live notice ends the call.
 fn ended(id: &str, data: &Doc<'_>, head: &mut Doc<'_>) {
-    let end = moment(data, "endTime");
+    let end = data.moment("endTime");
     let is_of_the_same = head.text("callSid").as_deref() == Some(id);
     let is_earlier = match (&end, head.text("_began")) {
         (Some(end), Some(began)) => **end < *began,
@@ -151,11 +150,6 @@ fn ended(id: &str, data: &Doc<'_>, head: &mut Doc<'_>) {
     if end.is_none_or(|end| head.advances("_ended", &end)) {
         head.set_text("_endedId", id);
     }
-}
-
-/// A time as all are written, so that they compare as texts.
-fn moment(data: &Doc<'_>, field: &str) -> Option<String> {
-    parse_rfc3339(&data.text(field)?).map(rfc3339)
 }
 
 /// No call goes on.

@@ -4,11 +4,12 @@
 use super::doc::{Doc, json_list};
 use super::{Change, Detail, Entry, Event, Listing, Rows, View};
 use crate::StreamId;
+use crate::call_status::CallStatus;
 use crate::providers::callerdesk::is_ringing;
 
 pub(super) const VIEW: View = View {
     name: "calls",
-    version: 2,
+    version: 3,
     stream: StreamId::Calls,
     listing: Listing::All,
     counts_rows: false,
@@ -54,16 +55,20 @@ mod row {
 
 /// How far a status is in a call's life; a lower one never takes a higher one back.
 pub(super) fn rank(status: &str) -> Option<i64> {
-    Some(match status {
-        "queued" => 0,
-        "initiated" => 1,
-        "ringing" => 2,
-        "in-progress" => 3,
-        "completed" | "busy" | "no-answer" | "failed" | "canceled" => FINAL,
-        _ => return None,
+    Some(match CallStatus::parse(status)? {
+        CallStatus::Queued => 0,
+        CallStatus::Initiated => 1,
+        CallStatus::Ringing => RINGING,
+        CallStatus::InProgress => ANSWERED,
+        status => {
+            debug_assert!(status.is_final());
+            FINAL
+        }
     })
 }
 
+const RINGING: i64 = 2;
+pub(super) const ANSWERED: i64 = 3;
 pub(super) const FINAL: i64 = 4;
 
 /// By rank, then by the provider's own order.
@@ -138,8 +143,8 @@ fn set_status(head: &mut Doc<'_>, status: &str, sequence: Option<i64>, time: &st
     let Some(rank) = rank(status) else { return };
     head.take_earliest("startedAt", time);
     match rank {
-        2 => head.take_earliest("ringingAt", time),
-        3 => head.take_earliest("answeredAt", time),
+        RINGING => head.take_earliest("ringingAt", time),
+        ANSWERED => head.take_earliest("answeredAt", time),
         FINAL => head.take_earliest("endedAt", time),
         _ => {}
     }
@@ -274,7 +279,7 @@ fn reported(event: &Event<'_>, data: &Doc<'_>, rows: &mut dyn Rows) {
         head.take_greatest("provider", Some("\"callerdesk\""));
         head.take_highest("duration", data.integer("durationSeconds"));
         head.take_highest("talkSeconds", data.integer("talkSeconds"));
-        let (began, ended) = (data.text("startTime"), data.text("endTime"));
+        let (began, ended) = (data.moment("startTime"), data.moment("endTime"));
         let happened = if event.kind == "call.live" { &began } else { &ended };
         set_status(head, status, None, happened.as_deref().unwrap_or(event.time));
         head.take_earliest("startedAt", began.as_deref().unwrap_or_default());

@@ -1,6 +1,9 @@
 //! Conversations with the AI and what was said in them. Commands are decided one after the other, so the order of the
 //! log is the order of the conversation.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use super::doc::{Doc, json_list};
 use super::{Detail, Entry, Event, Listing, Rows, View, change_row};
 use crate::StreamId;
@@ -81,12 +84,49 @@ fn fold(event: &Event<'_>, rows: &mut dyn Rows) {
     });
 }
 
+/// What was said is one line, also where it was sent again after a failure, or was speech that became a message. The
+/// line stands where it was said first, and tells what was said last before it was answered.
+fn lines<'a>(turns: impl Iterator<Item = Doc<'a>>) -> Vec<Doc<'a>> {
+    let (mut lines, mut open): (Vec<Doc<'a>>, HashMap<String, Said>) = Default::default();
+    for turn in turns {
+        let id = turn.text("messageId").or_else(|| turn.text("chunkId")).map(Cow::into_owned);
+        let role = turn.text("role");
+        let said = id.as_ref().and_then(|id| open.get_mut(id));
+        match (role.as_deref(), said) {
+            (Some("user"), Some(said)) => {
+                let line = &mut lines[said.line];
+                for name in ["messageId", "chunkId"] {
+                    line.take(name, turn.get(name));
+                }
+                if !said.is_answered {
+                    line.take("text", turn.get("text"));
+                }
+                continue;
+            }
+            (Some("user"), None) => {
+                let said = Said { line: lines.len(), is_answered: false };
+                open.extend(id.map(|id| (id, said)));
+            }
+            (Some("assistant"), Some(said)) => said.is_answered = true,
+            _ => {}
+        }
+        lines.push(turn);
+    }
+    lines
+}
+
+/// Something that a user said.
+struct Said {
+    line: usize,
+    is_answered: bool,
+}
+
 fn show(entry: &Entry<'_>, detail: Detail) -> Option<String> {
     let mut shown = Doc::parse(entry.head?)?;
     if detail == Detail::Full {
         let turns = entry.rows.iter().filter(|(name, _)| name.starts_with(TURN));
-        let turns = turns.filter_map(|(_, bytes)| Some(Doc::parse(bytes)?.shown()));
-        shown.set("transcript", json_list(turns));
+        let lines = lines(turns.filter_map(|(_, bytes)| Doc::parse(bytes)));
+        shown.set("transcript", json_list(lines.iter().map(Doc::shown)));
         if entry.more {
             shown.set("more", "true");
         }

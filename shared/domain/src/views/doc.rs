@@ -12,6 +12,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::envelope::{parse_rfc3339, rfc3339};
+
 /// Fields that begin with this are the fold's own and are not shown.
 const OWN: char = '_';
 
@@ -62,6 +64,11 @@ impl<'a> Doc<'a> {
     /// A field that is an object.
     pub(crate) fn doc(&self, name: &str) -> Option<Doc<'_>> {
         Doc::parse(self.get(name)?.as_bytes())
+    }
+
+    /// A field that is a time, whatever its offset, in the one form that the log writes: so times compare as texts.
+    pub(crate) fn moment(&self, name: &str) -> Option<String> {
+        parse_rfc3339(&self.text(name)?).map(rfc3339)
     }
 
     /// Sets a field to JSON.
@@ -117,7 +124,7 @@ impl<'a> Doc<'a> {
         }
     }
 
-    /// The earliest of times in the one form that the log writes.
+    /// The earliest of times in the one form that the log writes; see [`Self::moment`] for those of others.
     pub(crate) fn take_earliest(&mut self, name: &'a str, time: &str) {
         let is_earlier = |present: Cow<'_, str>| time < &*present;
         if !time.is_empty() && self.text(name).is_none_or(is_earlier) {

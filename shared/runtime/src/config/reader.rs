@@ -40,7 +40,12 @@ impl<'a> Reader<'a> {
 
     /// Whether it was set, itself or as `NAME_FILE`.
     pub fn is_given(&self, variable: &Variable) -> bool {
-        self.given(variable).is_some() || self.strings.get(&file_variant(variable)).is_some()
+        self.given(variable).is_some() || self.file_of(variable).is_some()
+    }
+
+    /// The `NAME_FILE` that was set; an empty one counts as not set, like every variable.
+    fn file_of(&self, variable: &Variable) -> Option<String> {
+        self.strings.get(&file_variant(variable)).filter(|path| !path.trim().is_empty())
     }
 
     /// The value or the declared default; `None` where there is neither. A required one is missed.
@@ -172,7 +177,7 @@ impl<'a> Reader<'a> {
     /// A secret by `NAME` or the file in `NAME_FILE`, whose trailing line ends are left out.
     pub fn secret(&mut self, variable: &Variable) -> Option<Secret> {
         let file = file_variant(variable);
-        match (self.given(variable), self.strings.get(&file).filter(|path| !path.is_empty())) {
+        match (self.given(variable), self.file_of(variable)) {
             (Some(_), Some(_)) => {
                 self.mistake(variable, format_args!("given twice, here and in {file}; keep one"));
                 None

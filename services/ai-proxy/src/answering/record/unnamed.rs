@@ -10,18 +10,18 @@ use serde_json::{Map, Value};
 
 const ANSWER: &str = "ai.response";
 /// What is read without a key: ids, flags, and words of a closed set.
-const CLEAR: [&str; 10] = [
+const CLEAR: [&str; 7] = [
     "conversationId",
     "messageId",
     "userId",
     "attempt",
     "crisis_detected",
-    "severity",
-    "safety_state",
     "resources",
     "timestamp",
-    "finish_reason",
 ];
+/// The same as long as it is one word: a model that writes more there writes what it likes.
+const WORDS: [&str; 3] = ["severity", "safety_state", "finish_reason"];
+const MAX_WORD: usize = 40;
 
 /// The protection of a record with every field that it does not name.
 pub(super) fn protected<'a>(
@@ -35,7 +35,8 @@ pub(super) fn protected<'a>(
     // A dot in a field's name leads into an object where fields are sealed, so one of these could not be.
     data.retain(|name, _| !name.contains('.'));
     let is_clear = |name: &str, value: &Value| {
-        CLEAR.contains(&name) && !(value.is_object() || value.is_null())
+        (CLEAR.contains(&name) && !(value.is_object() || value.is_null()))
+            || (WORDS.contains(&name) && value.as_str().is_some_and(is_word))
     };
     let unnamed = data.iter().filter(|(name, value)| {
         !value.is_null() && !is_clear(name, value) && !named.fields.contains(name)
@@ -44,6 +45,11 @@ pub(super) fn protected<'a>(
     let mut all = named.clone();
     all.fields.extend(unnamed);
     Cow::Owned(all)
+}
+
+fn is_word(text: &str) -> bool {
+    text.len() <= MAX_WORD
+        && text.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'_' | b'-'))
 }
 
 #[cfg(test)]
@@ -71,5 +77,11 @@ mod tests {
         let expected = ["detected_signals", "mood", "notes", "response", "safety_state"];
         assert_eq!(fields, expected);
         assert_eq!(data.get("a.b"), None);
+        let mut wordy = json!({ "severity": "high, since Anna left", "safety_state": "crisis",
+            "finish_reason": ["Anna"] });
+        let protection = protected(ANSWER, wordy.as_object_mut().unwrap(), &named).into_owned();
+        let mut fields = protection.fields;
+        fields.sort();
+        assert_eq!(fields, ["finish_reason", "response", "severity"]);
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::providers::tidy::tidied;
-use crate::providers::{MAX_ANSWER, Reason, Usage};
+use crate::providers::{Crisis, MAX_ANSWER, Reason, Usage};
 
 /// The tool by which a model reports a crisis; offered where the settings say so.
 pub(super) const CRISIS_TOOL: &str = "report_crisis";
@@ -142,18 +142,9 @@ impl Completion {
 
     /// The finished answer; `crisis_text` is said when the model reports a crisis and says nothing else.
     pub(super) fn object(&mut self, crisis_text: &str) -> Result<Map<String, Value>, Reason> {
-        let crisis = self.tools.values().find(|tool| tool.reports_crisis());
-        let mut object = Map::new();
-        object.insert("crisis_detected".to_owned(), json!(crisis.is_some()));
-        if let Some(tool) = crisis {
-            // Arguments that cannot be read leave the severity unknown, which counts as the highest.
-            let told = tool.told();
-            for (from, to) in [("severity", "severity"), ("signals", "detected_signals")] {
-                object.extend(told.get(from).map(|value| (to.to_owned(), value.clone())));
-            }
-            if self.text.trim().is_empty() {
-                crisis_text.clone_into(&mut self.text);
-            }
+        let mut object = self.report();
+        if Crisis::reported_by(&object) && self.text.trim().is_empty() {
+            crisis_text.clone_into(&mut self.text);
         }
         if self.text.trim().is_empty() {
             return Err(if self.tools.is_empty() { Reason::Empty } else { Reason::Unsupported });
@@ -161,6 +152,19 @@ impl Completion {
         object.insert("response".to_owned(), json!(self.text));
         object.extend(self.finish.take().map(|why| ("finish_reason".to_owned(), json!(why))));
         Ok(tidied(object))
+    }
+
+    /// What the model has said of a crisis so far.
+    pub(super) fn report(&self) -> Map<String, Value> {
+        let crisis = self.tools.values().find(|tool| tool.reports_crisis());
+        let mut object = Map::new();
+        object.insert("crisis_detected".to_owned(), json!(crisis.is_some()));
+        // Arguments that cannot be read leave the severity unknown, which counts as the highest.
+        let told = crisis.map(Tool::told).unwrap_or_default();
+        for (from, to) in [("severity", "severity"), ("signals", "detected_signals")] {
+            object.extend(told.get(from).map(|value| (to.to_owned(), value.clone())));
+        }
+        object
     }
 }
 

@@ -81,6 +81,9 @@ fn what_does_not_fit_together_is_told() {
     mistake("orderId = \"id\"", "orderId = \"ident\"", "orderId: \"ident\" is no declared type");
     mistake("orderId = \"o-1\"", "orderId = 1", "example/orderId");
     mistake("summary = \"Somebody", "sumary = \"Somebody", "sumary");
+    let names: Vec<String> = (0..8).map(|at| format!("kind{at} = \"name{at}\"")).collect();
+    let many = format!("wire_for = {{ {} }}\nsummary = \"Somebody", names.join(", "));
+    mistake("summary = \"Somebody", &many, "more than 8 wire names");
     mistake("summary = \"Somebody", "wire = \"error\"\nsummary = \"Somebody", "error is reserved");
     mistake(
         "summary = \"Somebody",

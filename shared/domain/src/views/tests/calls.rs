@@ -225,3 +225,25 @@ fn a_callerdesk_call_rings_until_it_is_picked_up() {
         }
     }
 }
+
+#[test]
+fn the_times_of_a_report_are_told_and_compared_whatever_their_offset() {
+    let view = find("calls").unwrap();
+    let live = json!({ "callId": "k1", "status": "Picked", "phoneNumber": "9876543210",
+        "startTime": "2026-01-02T08:30:01+05:30" });
+    let report = json!({ "callId": "k1", "status": "Completed", "phoneNumber": "9876543210",
+        "startTime": "2026-01-02T03:00:01Z", "endTime": "2026-01-02T08:31:06.5+05:30" });
+    let late = json!({ "callId": "k1", "status": "Completed", "phoneNumber": "9876543210",
+        "startTime": "2026-01-02T03:00:02Z", "endTime": "2026-01-02T03:01:07Z" });
+    let mut told = [("call.live", live), ("call.completed", report), ("call.completed", late)]
+        .map(|(kind, data)| given(kind, 9, data));
+    for _ in 0..told.len() {
+        let call = Table::fold(view, &told).show(view, "k1");
+        includes(
+            &call,
+            json!({ "startedAt": "2026-01-02T03:00:01.000Z", "answeredAt": "2026-01-02T03:00:01.000Z",
+                "endedAt": "2026-01-02T03:01:06.500Z" }),
+        );
+        told.rotate_left(1);
+    }
+}

@@ -58,6 +58,52 @@ fn a_conversation_has_its_transcript_in_the_order_of_the_log() {
 }
 
 #[test]
+fn what_was_said_is_one_line_however_often_and_in_whichever_form_it_came() {
+    let view = find("conversations").unwrap();
+    let message = |second, id: &str, text: &str| {
+        let data =
+            json!({ "conversationId": "c", "userId": "7", "messageId": id, "message": text });
+        given("conversation.message", second, data)
+    };
+    let of = |kind, second, id: &str, field: &str, text: &str| {
+        let name = if kind == "voice.transcription" { "chunkId" } else { "messageId" };
+        given(kind, second, json!({ "conversationId": "c", name: id, field: text }))
+    };
+    let events = [
+        message(1, "m1", "Helo"),
+        of("ai.failed", 2, "m1", "message", "Failed to get AI response"),
+        message(3, "m1", "Hello"),
+        of("ai.response", 4, "m1", "response", "Good."),
+        message(5, "m1", "Hello, once more"),
+        message(6, "voice-1", "I slept"),
+        of("voice.transcription", 7, "voice-1", "text", "I slept"),
+        of("ai.response", 8, "voice-1", "response", "Well?"),
+        of("voice.transcription", 9, "voice-2", "text", "Yes"),
+        message(10, "voice-2", "Yes"),
+        of("voice.transcription", 11, "voice-3", "text", "It was over"),
+        message(12, "m2", "Yes"),
+    ];
+    let shown = Table::fold(view, &events).show(view, "c");
+    let turns = shown["transcript"].as_array().unwrap();
+    let said: Vec<_> = turns
+        .iter()
+        .map(|it| [&it["role"], &it["text"], &it["messageId"], &it["chunkId"]].map(Value::as_str))
+        .collect();
+    let expected = [
+        ["user", "Hello", "m1", ""],
+        ["failure", "Failed to get AI response", "m1", ""],
+        ["assistant", "Good.", "m1", ""],
+        ["user", "I slept", "voice-1", "voice-1"],
+        ["assistant", "Well?", "voice-1", ""],
+        ["user", "Yes", "voice-2", "voice-2"],
+        ["user", "It was over", "", "voice-3"],
+        ["user", "Yes", "m2", ""],
+    ];
+    assert_eq!(said, expected.map(|line| line.map(|it| (!it.is_empty()).then_some(it))));
+    assert_eq!(turns[0]["at"], "2026-01-02T03:00:01.000Z", "where it was said first");
+}
+
+#[test]
 fn an_answer_is_in_the_transcript_wherever_its_service_puts_the_text() {
     let view = find("conversations").unwrap();
     let answers = [

@@ -115,6 +115,8 @@ fn nothing_configured_is_one_mistake_that_names_the_ways() {
         found,
         ["JWT_SECRET: missing; set it, JWT_PUBLIC_KEY_FILE, JWT_JWKS_URL or APPLICATIONS_FILE"]
     );
+    // As compose files say "none".
+    assert_eq!(read([("JWT_SECRET", ""), ("JWT_SECRET_FILE", "")]).unwrap_err().0, found);
 }
 
 #[test]
