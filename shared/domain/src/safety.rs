@@ -9,6 +9,7 @@ mod context;
 mod evaluation;
 mod file;
 mod literals;
+mod look_alikes;
 mod normalise;
 mod pattern;
 mod reading;

@@ -47,13 +47,17 @@ impl Building {
 
     fn context(&mut self, name: &str, file: &File) -> Context {
         let entry = &file.context;
-        let ContextEntry { negations, links, doubts, subjects, turns, .. } = entry;
+        let ContextEntry { negations, links, doubts, subjects, turns, limits, .. } = entry;
         Context {
             negations: self.any_of(name, file, negations),
             governing: self.governing(name, file, negations, links),
             doubts: self.any_of(name, file, doubts),
             subjects: self.any_of(name, file, subjects),
             turns: self.any_of(name, file, turns),
+            limits: self.beginning(name, file, limits),
+            resumes: self.any_of(name, file, &entry.resumes),
+            meant: self.any_of(name, file, &entry.meant),
+            own_works: self.any_of(name, file, &entry.own_works),
             sources: self.any_of(name, file, &entry.sources),
             attributions: self.attributions(name, file, &entry.attributions),
             firm: self.any_of(name, file, &entry.firm),
@@ -63,6 +67,12 @@ impl Building {
     fn any_of(&mut self, name: &str, file: &File, patterns: &[String]) -> Option<Regex> {
         let inner = self.all_expanded(name, file, patterns)?;
         self.compiled(name, &whole(&any(&inner)))
+    }
+
+    /// What a text begins with.
+    fn beginning(&mut self, name: &str, file: &File, patterns: &[String]) -> Option<Regex> {
+        let inner = self.all_expanded(name, file, patterns)?;
+        self.compiled(name, &format!("^{}", whole(&any(&inner))))
     }
 
     fn attributions(&mut self, name: &str, file: &File, patterns: &[String]) -> Option<Regex> {
@@ -121,5 +131,5 @@ impl Building {
 fn names_a_negation(context: &Context, pattern: &str) -> bool {
     let words: Vec<&str> =
         pattern.split(|c: char| !c.is_alphanumeric()).filter(|it| !it.is_empty()).collect();
-    context.negates_within(&format!(" {} ", words.join(" ")))
+    context.negates(&format!(" {} ", words.join(" ")))
 }

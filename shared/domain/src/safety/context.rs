@@ -23,6 +23,11 @@ pub(super) struct Context {
     pub(super) doubts: Option<Regex>,
     pub(super) subjects: Option<Regex>,
     pub(super) turns: Option<Regex>,
+    /// A time to which a negation is limited, right behind a match.
+    pub(super) limits: Option<Regex>,
+    pub(super) resumes: Option<Regex>,
+    pub(super) meant: Option<Regex>,
+    pub(super) own_works: Option<Regex>,
     pub(super) sources: Option<Regex>,
     pub(super) attributions: Option<Regex>,
     pub(super) firm: Option<Regex>,
@@ -40,15 +45,38 @@ pub(super) enum Negation {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Voice {
     Own,
-    /// In quotation marks, and nobody is named who says it.
+    /// In quotation marks, and nobody is named who says it; or of a song that the writer wrote.
     Quoted,
     /// Of a song, a film, a book.
     Attributed,
 }
 
 impl Context {
-    /// Whether what stands before a match takes it back.
-    pub(super) fn negation(&self, reading: &Reading, start: usize, end: usize) -> Negation {
+    /// Whether a match is taken back: by a negation before it or, with `within`, by one inside of it. One that is
+    /// limited to a time does so in part, and one that is itself taken back behind the match not at all.
+    pub(super) fn negation(
+        &self,
+        reading: &Reading,
+        start: usize,
+        end: usize,
+        within: bool,
+    ) -> Negation {
+        let text = &reading.text;
+        let negation = if within && self.negates(&text[start..end]) {
+            Negation::Whole
+        } else {
+            self.negation_before(reading, start, end)
+        };
+        if negation == Negation::None || matches(&self.resumes, aftermath(text, end)) {
+            return Negation::None;
+        }
+        // The time may be the last that the match itself holds.
+        let last = text[..end - 1].rfind(' ').unwrap_or(start).max(start);
+        let limited = [last, end - 1].iter().any(|at| matches(&self.limits, &text[*at..]));
+        if limited { Negation::Perhaps } else { negation }
+    }
+
+    fn negation_before(&self, reading: &Reading, start: usize, end: usize) -> Negation {
         let Some(negations) = &self.negations else { return Negation::None };
         let clause = self.clause_before(reading, start, end);
         let here = &reading.text[start..end];
@@ -71,13 +99,27 @@ impl Context {
         }
     }
 
-    /// Whether a match holds a negation: `I want to not kill myself`.
-    pub(super) fn negates_within(&self, text: &str) -> bool {
+    /// Whether a text holds a negation.
+    pub(super) fn negates(&self, text: &str) -> bool {
         matches(&self.negations, text)
     }
 
     /// Whose words stand between `start` and `end`.
     pub(super) fn voice(&self, reading: &Reading, start: usize, end: usize) -> Voice {
+        let voice = self.voice_of_quotation(reading, start, end);
+        match voice {
+            Voice::Own => Voice::Own,
+            _ if matches(&self.meant, aftermath(&reading.text, end)) => Voice::Own,
+            Voice::Attributed if self.is_own_work(reading, start) => Voice::Quoted,
+            voice => voice,
+        }
+    }
+
+    fn is_own_work(&self, reading: &Reading, start: usize) -> bool {
+        matches(&self.own_works, since(&reading.text[..=start], &['.']))
+    }
+
+    fn voice_of_quotation(&self, reading: &Reading, start: usize, end: usize) -> Voice {
         let Reading { text, quotes } = reading;
         let before = quotes.partition_point(|quote| *quote <= start + 1);
         let closed = quotes.get(before).copied().filter(|close| *close >= end);
@@ -118,6 +160,13 @@ impl Context {
 
 fn matches(regex: &Option<Regex>, text: &str) -> bool {
     regex.as_ref().is_some_and(|regex| regex.is_match(text))
+}
+
+/// What stands behind a match, at its longest: the rest of its sentence and the next one, with the marks at their ends.
+fn aftermath(text: &str, end: usize) -> &str {
+    let near = until(&text[end - 1..], &[]);
+    let second = near.match_indices('.').nth(1);
+    second.map_or(near, |(at, _)| &near[..near.len().min(at + 2)])
 }
 
 /// The words before a match that belong to its clause, with a space before and after.

@@ -51,12 +51,24 @@ pub(super) struct ContextEntry {
     /// Begins a new clause as well.
     #[serde(default)]
     pub(super) turns: Vec<String>,
+    /// Right behind a statement, a time: what is taken back for so long only is taken back in part.
+    #[serde(default)]
+    pub(super) limits: Vec<String>,
+    /// Behind a statement that was taken back: says it again after all.
+    #[serde(default)]
+    pub(super) resumes: Vec<String>,
     /// Names a song, a film, a book beside quotation marks.
     #[serde(default)]
     pub(super) sources: Vec<String>,
     /// Says without quotation marks that somebody else's words follow: a song that goes.
     #[serde(default)]
     pub(super) attributions: Vec<String>,
+    /// Behind a quotation: the writer means it as well.
+    #[serde(default)]
+    pub(super) meant: Vec<String>,
+    /// Names a song, a poem that the writer wrote: such a quotation is lowered by a step alone.
+    #[serde(default)]
+    pub(super) own_works: Vec<String>,
     /// A time, a means, a farewell: what holds one is meant, whoever is quoted.
     #[serde(default)]
     pub(super) firm: Vec<String>,

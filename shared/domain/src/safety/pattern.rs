@@ -38,16 +38,18 @@ pub(super) fn governing(negations: &[String], links: &[String]) -> String {
     format!(" (?:{}) {links}$", any(negations))
 }
 
-/// `{name}` is a group of words, a space may be left out by who writes, `_` is up to two words of no matter.
+/// `{name}` is a group of words, a space may be left out by who writes, `_` is up to two words of no matter, `~` up to
+/// eight of the same sentence.
 pub(super) fn expand(pattern: &str, words: &BTreeMap<String, String>) -> Result<String, String> {
     let mut source = String::new();
     let mut rest = pattern;
-    while let Some(at) = rest.find(['{', ' ', '_']) {
+    while let Some(at) = rest.find(['{', ' ', '_', '~']) {
         source.push_str(&rest[..at]);
         let (mark, after) = rest[at..].split_at(1);
         rest = after;
         match mark {
             " " => source.push_str(" ?"),
+            "~" => source.push_str(r"(?:[^ .:]+ ){0,8}"),
             "_" => source.push_str(r"(?:[^ .,:]+ ){0,2}"),
             _ => {
                 let (name, after) =

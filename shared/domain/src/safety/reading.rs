@@ -2,10 +2,15 @@
 //!
 //! Every way is the whole message: what stands at its end counts as much as what stands at its beginning.
 
-use super::normalise::{Spelling, may_be_breathless, may_be_tall, plain};
+use super::look_alikes::letter;
+use super::normalise::{
+    Spelling, may_be_breathless, may_be_broken, may_be_masked, may_be_tall, plain,
+};
 
 /// This many single letters in a row are one word spelt out.
-const SPELT_OUT: usize = 4;
+const SPELT_OUT: usize = 3;
+/// So many marks between two of them part nothing: `(d)(i)(e)`.
+const FILLERS: usize = 2;
 
 /// A text of words between single spaces, and where in it quotation marks stood.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,14 +27,23 @@ pub(super) fn readings(message: &str) -> Vec<Reading> {
     if may_be_tall(message) {
         add(&mut texts, plain(message, Spelling { tall: true, ..Spelling::default() }));
     }
-    if let Some(joined) = joined(&texts[0]) {
-        add(&mut texts, joined);
+    if may_be_masked(message) {
+        add(&mut texts, plain(message, Spelling { masked: true, ..Spelling::default() }));
+    }
+    if may_be_broken(message) {
+        add(&mut texts, plain(message, Spelling { unbroken: true, ..Spelling::default() }));
+    }
+    if is_spelt_out(&texts[0]) {
+        let (whole, apart) = (joined(&texts[0], false), joined(&texts[0], true));
+        add(&mut texts, whole);
+        add(&mut texts, apart);
     }
     for at in 0..texts.len() {
         if is_stretched(&texts[at]) {
-            let (once, drawn) = (shortened(&texts[at], once), shortened(&texts[at], spoken));
-            add(&mut texts, once);
-            add(&mut texts, drawn);
+            for kept in [once, spoken, doubled] {
+                let short = shortened(&texts[at], kept);
+                add(&mut texts, short);
+            }
         }
     }
     if may_be_breathless(message) {
@@ -68,6 +82,9 @@ fn is_stretched(text: &str) -> bool {
         || bytes
             .windows(3)
             .any(|it| it[0] == it[1] && it[1] == it[2] && it[0].is_ascii_alphabetic())
+        || bytes
+            .windows(6)
+            .any(|it| it[0] == it[1] && it[2] == it[3] && it[4] == it[5] && it[1] != it[2])
 }
 
 /// A text with its runs of one letter cut to what `kept` says of the letter and the run.
@@ -95,41 +112,77 @@ fn spoken(letter: char, run: usize) -> usize {
     if matches!(letter, 'i' | 'u' | 'y') { 1 } else { run.min(2) }
 }
 
-/// `k i l l` as `kill`; dots and stars between the letters count as spaces. `None` where no word is spelt out.
-fn joined(text: &str) -> Option<String> {
+/// `ddiiee` as `die`.
+const fn doubled(_: char, _: usize) -> usize {
+    1
+}
+
+/// Whether single letters stand in a row, with nothing but marks between.
+fn is_spelt_out(text: &str) -> bool {
+    let (mut run, mut fillers) = (0, 0);
+    text.split_ascii_whitespace().any(|word| {
+        if is_letter(word) {
+            (run, fillers) = (run + 1, 0);
+        } else {
+            fillers += 1;
+            if !is_filler(word) || fillers > FILLERS {
+                run = 0;
+            }
+        }
+        run >= SPELT_OUT
+    })
+}
+
+/// `k i l l` as `kill`; dots and stars between the letters count as spaces. With `apart`, a letter that is a word of
+/// its own at either end stays one: `i d i e`.
+fn joined(text: &str, apart: bool) -> String {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    if words.iter().filter(|word| is_letter(word)).count() < SPELT_OUT {
-        return None;
-    }
     let mut joined = String::with_capacity(text.len());
-    let mut letters: Vec<&str> = Vec::new();
+    let mut letters = String::new();
     joined.push(' ');
     for (at, word) in words.iter().enumerate() {
-        let next_is_letter = words.get(at + 1).is_some_and(|next| is_letter(next));
         if is_letter(word) {
-            letters.push(word);
-        } else if !(is_filler(word) && !letters.is_empty() && next_is_letter) {
-            close(&mut letters, &mut joined);
+            letters.push_str(word);
+        } else if letters.is_empty() || !is_filler(word) || !goes_on(&words[at..]) {
+            close(&mut letters, apart, &mut joined);
             joined.push_str(word);
             joined.push(' ');
         }
     }
-    close(&mut letters, &mut joined);
-    Some(joined)
+    close(&mut letters, apart, &mut joined);
+    joined
 }
 
-fn close(letters: &mut Vec<&str>, joined: &mut String) {
-    let between = if letters.len() >= SPELT_OUT { "" } else { " " };
-    joined.push_str(&letters.join(between));
-    if !letters.is_empty() {
+/// Whether a letter follows the fillers with which these words begin.
+fn goes_on(words: &[&str]) -> bool {
+    let next = words.iter().take(FILLERS + 1).find(|word| !is_filler(word));
+    next.is_some_and(|next| is_letter(next))
+}
+
+fn close(letters: &mut String, apart: bool, joined: &mut String) {
+    let own = |c: &char| apart && matches!(c, 'i' | 'a' | 'y' | 'o');
+    let mut inner: Vec<char> = letters.chars().collect();
+    let first = inner.first().copied().filter(own).map(|_| inner.remove(0));
+    let last = inner.last().copied().filter(own).and_then(|_| inner.pop());
+    let is_word =
+        inner.len() >= SPELT_OUT && inner.iter().filter(|c| c.is_alphabetic()).count() > 1;
+    let pieces: Vec<String> = if is_word {
+        let word = inner.into_iter().map(letter).collect();
+        first.map(String::from).into_iter().chain([word]).chain(last.map(String::from)).collect()
+    } else {
+        letters.chars().map(String::from).collect()
+    };
+    for piece in pieces {
+        joined.push_str(&piece);
         joined.push(' ');
     }
     letters.clear();
 }
 
+/// A letter, or a digit that may be one.
 fn is_letter(word: &str) -> bool {
     let mut characters = word.chars();
-    characters.next().is_some_and(char::is_alphabetic) && characters.next().is_none()
+    characters.next().is_some_and(|c| letter(c).is_alphabetic()) && characters.next().is_none()
 }
 
 fn is_filler(word: &str) -> bool {
@@ -162,6 +215,46 @@ mod tests {
         reads("ＫＩＬＬ", "kill");
         reads("Quiero morír", "quiero morir");
         reads("I don´t, I can´t", "i dont , i cant");
+    }
+
+    #[test]
+    fn letters_in_any_dress_are_read() {
+        for dressed in [
+            "ɪ ᴡᴀɴᴛ ᴛᴏ ᴅɪᴇ",
+            "ｉ ｗａｎｔ ｔｏ ｄｉｅ",
+            "𝕀 𝕨𝕒𝕟𝕥 𝕥𝕠 𝕕𝕚𝕖",
+            "Ⓘ ⓦⓐⓝⓣ ⓣⓞ ⓓⓘⓔ",
+            "i want to 🅓🅘🅔",
+            "i want to 🅳🅸🅴",
+            "i want to ⒟⒤⒠",
+            "i want to 🇩 🇮 🇪",
+            "I want to ᵈⁱᵉ",
+            "І wаnt tо dіе",
+            "ι ωαηт тσ ∂ιє",
+            "I want to d̶i̶e̶",
+            "i want to d\u{2060}i\u{fe0e}e",
+            "1 w4n7 70 d13",
+            "i want to ddiiee",
+        ] {
+            reads(dressed, "i want to die");
+        }
+    }
+
+    #[test]
+    fn marks_and_spaces_within_a_word_do_not_hide_it() {
+        for broken in ["d i e", "d.i.e", "d-i-e", "d_i_e", "d*i*e", "d / i / e", "d,i,e", "d-ie"] {
+            reads(&format!("i want to {broken}"), "i want to die");
+        }
+        reads("i d i e", "i die");
+        reads("su-icide", "suicide");
+        reads("s u 1 c 1 d e", "suicide");
+    }
+
+    #[test]
+    fn letters_that_are_no_word_stay_apart() {
+        reads("plan b or c", "plan b or c");
+        reads("a well-known band", "a well known band");
+        assert_eq!(readings("a well-known band, plan b or c").len(), 1);
     }
 
     #[test]

@@ -118,11 +118,8 @@ impl Language {
     fn judge(&self, rule: &Rule, reading: &Reading, place: Place) -> Option<Severity> {
         let Place { start, end } = place;
         let context = &self.context;
-        if rule.negated_within && context.negates_within(&reading.text[start..end]) {
-            return None;
-        }
         let negation = match rule.negatable {
-            true => context.negation(reading, start, end),
+            true => context.negation(reading, start, end, rule.negated_within),
             false => Negation::None,
         };
         let severity = match negation {

@@ -199,6 +199,55 @@ fn no_message_takes_long_however_it_is_made() {
     }
 }
 
+#[test]
+fn a_negation_takes_back_no_more_than_its_own_time_and_not_what_is_said_again() {
+    let rules = rules();
+    for message in [
+        "I would not hang myself today but tomorrow I might",
+        "I never said I would not hang myself",
+        "Heute bringe ich mich nicht um, aber morgen bestimmt",
+        "Hoy no me voy a matar, pero mañana sí",
+    ] {
+        finds(rules, message, Some(Severity::Imminent));
+    }
+    finds(rules, "I would not hang myself until my dog is dead", Some(Severity::High));
+    finds(rules, "I would not hang myself, but I will ask for help", None);
+    finds(rules, "No me voy a matar, mañana voy al médico", None);
+}
+
+#[test]
+fn a_quotation_that_the_writer_means_is_their_own() {
+    let rules = rules();
+    finds(rules, "the film says I want to die and I mean it", Some(Severity::High));
+    finds(rules, "the film says I want to die. Me too", Some(Severity::High));
+    finds(rules, "my new poem says I want to die", Some(Severity::Moderate));
+    finds(rules, "the film says I want to die, I mean it is a sad one", Some(Severity::Low));
+}
+
+#[test]
+fn a_means_at_hand_with_an_end_in_sight_is_a_plan_and_one_without_is_none() {
+    let rules = rules();
+    for message in [
+        "the pills are here and I am going to swallow all of them",
+        "on the ledge now. forgive me",
+        "Ich habe 40 Tabletten geschluckt",
+        "J'ai avalé cinquante comprimés",
+        "me tomé 60 pastillas",
+        "tomei quarenta comprimidos",
+        "maine 40 goliyan kha li",
+    ] {
+        finds(rules, message, Some(Severity::Imminent));
+    }
+    for message in [
+        "I will take all of the pills with breakfast",
+        "on the ledge sits a bird, forgive me the photo",
+        "Ich habe 2 Tabletten geschluckt",
+        "J'ai avalé deux comprimés",
+    ] {
+        finds(rules, message, None);
+    }
+}
+
 const DOCUMENT: &str = include_str!("../../../../docs/SAFETY.md");
 
 fn messages(sample: &str) -> Vec<Labelled> {
