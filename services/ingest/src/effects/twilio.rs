@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use domain::call_status::CallStatus;
 use http::{HeaderValue, Request, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use runtime::config::{Reader, Secret, TWILIO_ACCOUNT_SID, TWILIO_API_URL, TWILIO_AUTH_TOKEN};
@@ -13,7 +14,6 @@ use serde::Deserialize;
 
 /// Twilio's number for "the call is in no state in which that can be done".
 const NOT_IN_PROGRESS: u32 = 21220;
-const FINAL: [&str; 5] = ["completed", "busy", "no-answer", "failed", "canceled"];
 
 /// An account whose calls can be ended.
 #[derive(Clone)]
@@ -101,7 +101,7 @@ impl Twilio {
     async fn is_over(&self, client: &Client, call_sid: &str) -> bool {
         let answer = self.ask(client, call_sid, None).await;
         let status = answer.ok().and_then(|(_, answer)| answer.status.as_str().map(str::to_owned));
-        status.is_some_and(|status| FINAL.contains(&&*status))
+        status.is_some_and(|status| CallStatus::parse(&status).is_some_and(CallStatus::is_final))
     }
 
     async fn ask(

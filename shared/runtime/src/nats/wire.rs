@@ -2,8 +2,7 @@
 //! off what comes. It neither reconnects nor buffers ahead: what is not taken off waits in the socket, and whoever
 //! owns it opens another one.
 //!
-//! The client library makes a map of the headers of every message and hands it through a queue; that costs three
-//! times what it costs to read an event (decision 23).
+//! Why there is such a thing beside the client library's is decision 17.
 
 use std::io;
 use std::time::Duration;
