@@ -255,6 +255,8 @@ mod tests {
 
     use super::*;
 
+    const SOON: std::time::Duration = std::time::Duration::from_secs(60);
+
     fn job(about: &str, work: Work) -> Job {
         let asked = Asked { to: To::Nobody, then: Then::Nothing, failure: None };
         Job { about: about.to_owned(), is_large: false, asked, work }
@@ -304,7 +306,7 @@ mod tests {
         let (mut desk, signal) = desk();
         desk.ask(job("a", async { panic!("as a mistake in the code does") }.boxed())).unwrap();
         desk.ask(job("a", async { Answer::done(json!({ "n": 2 })) }.boxed())).unwrap();
-        signal.wait().await;
+        tokio::time::timeout(SOON, signal.wait()).await.expect("something comes of it");
         let Some(Done::Answered(Answered { answer, .. })) = desk.take().pop() else {
             panic!("nothing was told");
         };
