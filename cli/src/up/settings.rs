@@ -84,7 +84,7 @@ pub(crate) struct Settings {
 
 /// Quiet: a terminal is for what goes wrong. Connections of our own come and go with what `up` starts and stops, and
 /// the client below them tells of every single attempt.
-pub(crate) const LOG: &str = "warn,runtime::nats::connection=error,async_nats::connector=off";
+pub(crate) const LOG: &str = "warn,runtime::nats::connection=error,runtime::log_reader::driver=error,async_nats::connector=off";
 
 /// What is made up when none of the names beside it is set.
 const MADE_UP: [(&str, &[&str]); 3] = [

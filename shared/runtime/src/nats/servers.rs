@@ -62,7 +62,7 @@ impl Servers {
         self.credentials.as_ref()
     }
 
-    /// All that are known, those of the configuration first.
+    /// All that are known, beginning with any of them, so that no dead one is always tried first.
     pub(super) fn all(&self) -> Vec<ServerAddr> {
         let mut all = self.configured.clone();
         let info = self.informed.as_ref().and_then(Client::try_server_info);
@@ -74,6 +74,8 @@ impl Servers {
                 all.push(address);
             }
         }
+        let first = usize::from(crate::ids::random_bytes::<1>()[0]) % all.len().max(1);
+        all.rotate_left(first);
         all
     }
 }

@@ -23,6 +23,8 @@ pub(crate) use protocol::Message;
 use protocol::{Malformed, Said};
 
 const OPEN_WITHIN: Duration = Duration::from_secs(3);
+/// What one server may take of it: others may answer while one is silent.
+const ANSWER_WITHIN: Duration = Duration::from_millis(700);
 /// Between two looks at a server that is about to come back.
 const PAUSE: Duration = Duration::from_millis(20);
 /// What is read at a time; a message may be larger.
@@ -62,12 +64,11 @@ impl Wire {
         let deadline = Instant::now() + OPEN_WITHIN;
         loop {
             for address in servers.all() {
-                let opened = timeout_at(deadline, handshake::open(servers, &address, purpose));
-                match opened.await {
+                let until = deadline.min(Instant::now() + ANSWER_WITHIN);
+                match timeout_at(until, handshake::open(servers, &address, purpose)).await {
                     Ok(Ok(wire)) => return Ok(wire),
                     Ok(Err(WireError::Refused)) => return Err(WireError::Refused),
-                    Ok(Err(_)) => {}
-                    Err(_) => return Err(WireError::Unreachable),
+                    Ok(Err(_)) | Err(_) => {}
                 }
             }
             if Instant::now() + PAUSE >= deadline {
@@ -165,6 +166,9 @@ impl Wire {
             written = write, if *is_unflushed => {
                 let was_empty = outgoing.is_empty();
                 let count = written.map_err(WireError::Ended)?;
+                if count == 0 && !was_empty {
+                    return Err(WireError::Ended(io::ErrorKind::WriteZero.into()));
+                }
                 let _ = outgoing.split_to(count);
                 *is_unflushed = !was_empty;
             }

@@ -212,6 +212,31 @@ async fn a_follower_that_knows_its_own_appends_tells_them_and_others_in_order_th
     assert_eq!(seen, expected);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_says_nothing_keeps_nobody_from_the_others() {
+    let server = TestNats::start().await;
+    // Connections stand in its queue, and nobody ever takes them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = |address| server.server_config().passwords.url("ingest", address);
+    let (dead, alive) =
+        (url(silent.local_addr().unwrap()), url(server.server().unwrap().address()));
+    let config = NatsConfig { url: format!("{dead},{alive}"), ..server.config("ingest") };
+    let nats = Nats::connect(&config).await.unwrap();
+    nats.wait_connected(Duration::from_secs(20)).await.unwrap();
+    let append = append("events.acme.call.CA1.update", "the only");
+    nats.event_log().append(append).await.unwrap();
+    let begin = Start::AfterSequence(0);
+    let mut follower = Follower::new(&nats, "CALLS", begin, FollowOptions::default());
+    let seen = async {
+        loop {
+            if let FollowEvent::Messages(messages) = follower.next().await {
+                return messages.len();
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(20), seen).await, Ok(1));
+}
+
 async fn sees_everything_through_kills(options: FollowOptions) {
     let mut server = TestNats::start().await;
     let nats = server.nats("ingest").await;

@@ -1,6 +1,7 @@
 //! The client protocol of NATS as a pure codec: what the server says, and how a client is written.
 //!
-//! Nothing is copied that was received: subject, headers and payload are slices of what the socket gave.
+//! A message is one copy out of what the socket gave, and its subject, headers and payload are slices of that: whoever
+//! keeps one keeps none of its neighbours.
 
 use async_nats::Subject;
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -84,12 +85,12 @@ fn message(
     if buffer.len() < end + 1 + frame.total + END.len() {
         return Ok(None);
     }
-    let line = buffer.split_to(end + 1).freeze();
-    let mut body = buffer.split_to(frame.total).freeze();
-    if !buffer.starts_with(END) {
+    if !buffer[end + 1 + frame.total..].starts_with(END) {
         return Err(Malformed);
     }
-    buffer.advance(END.len());
+    let mut body = Bytes::copy_from_slice(&buffer[..end + 1 + frame.total]);
+    buffer.advance(body.len() + END.len());
+    let line = body.split_to(end + 1);
     let mut words = words(&line).skip(1);
     let subject = |word: Option<&[u8]>| {
         Subject::from_utf8(line.slice_ref(word.ok_or(Malformed)?)).map_err(|_| Malformed)
